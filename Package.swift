@@ -1,0 +1,63 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// A Swift target with the house's settings.
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+/// A test target; every one may find fixtures through KVTestSupport.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: ["KVTestSupport", "KVGGUF"] + dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "kvcpu",
+    products: [
+        .library(name: "KVRunahead", targets: ["KVRunahead"]),
+        .executable(name: "kvcpu", targets: ["kvcpu"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+    ],
+    targets: [
+        // C: kernels (one table per instruction set), Linux calls that Swift cannot express, PCRE2.
+        .target(name: "CKVKernels"),
+        .target(name: "CKVLinux"),
+        .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        // Swift, from the file to the engine; design borders, each crossed rarely.
+        library("KVGGUF", []),
+        library("KVText", ["KVGGUF", "CPCRE2"]),
+        library("KVModel", ["KVGGUF", "CKVKernels"]),
+        library("KVFabric", ["CKVLinux"]),
+        library(
+            "KVRunahead",
+            ["KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log")]),
+        .executableTarget(
+            name: "kvcpu",
+            dependencies: [
+                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: settings),
+        // Tests.
+        .target(name: "KVTestSupport", dependencies: ["KVGGUF"], path: "Tests/KVTestSupport", swiftSettings: settings),
+        tests("KVGGUFTests", []),
+        tests("KVTextTests", ["KVText"]),
+        tests("KVKernelsTests", ["CKVKernels"]),
+        tests("KVModelTests", ["KVModel"]),
+        tests("KVFabricTests", ["KVFabric"]),
+        tests("KVRunaheadTests", ["KVRunahead"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,157 @@
+// The kernels' one header: weight formats, and one table of kernels per instruction set.
+//
+// The contract that everything above rests on: EVERY TABLE GIVES THE SAME BITS. Each output element is accumulated in an order
+// fixed by the format and the absolute position alone, with the float operations spelled out below (fused multiply-adds where
+// `fma` is written, never elsewhere), so it does not depend on tile, batch, thread, chunk, rank or vector width. The scalar table is the
+// plain reference; tests compare every other table with it by `==`.
+#ifndef CKV_KERNELS_H
+#define CKV_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ---------------------------------------------------------------------------------------------- weight formats
+
+// Rows of a weight matrix are packed in groups of this many, interleaved, so that a vector's lanes are rows.
+#define CKV_GROUP 16
+// Elements of one activation block: each has its own scale.
+#define CKV_BLOCK 32
+
+// GGUF's numbers of the tensor types.
+enum ckv_type {
+    CKV_F32 = 0,
+    CKV_F16 = 1,
+    CKV_Q4_0 = 2,
+    CKV_Q4_1 = 3,
+    CKV_Q8_0 = 8,
+    CKV_BF16 = 30,
+};
+
+// A weight format: one row of the list in formats.c, one C file each.
+typedef struct ckv_format {
+    uint32_t type;      // GGUF's number
+    const char *name;   // "Q4_1"
+    uint32_t block;     // elements of a block (1 for float formats)
+    uint32_t bytes;     // bytes of a block
+    bool quantised;     // takes int8 activations (gemm_int8); float formats take float ones (gemm_float)
+    // Plain reference: `elements` (a multiple of `block`) weights to floats, bit for bit as ggml does.
+    void (*dequantise)(const void *blocks, float *out, size_t elements);
+    // Bytes of one packed group: CKV_GROUP rows of `columns` elements; always a multiple of 64.
+    size_t (*packed_bytes)(size_t columns);
+    // Packs rows row[0..count) (count <= CKV_GROUP; the missing ones become zeros), `row_bytes` apart, into `out`.
+    void (*pack)(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out);
+} ckv_format;
+
+// The format of a GGUF type number; NULL if there is none.
+const ckv_format *ckv_format_of(uint32_t type);
+// All formats, for tests and help.
+const ckv_format *const *ckv_formats(size_t *count);
+
+// ---------------------------------------------------------------------------------------------- matrix products
+
+// One worker's part of  out[t, r] (+)= sum over k of  W[r, k] * x[t, k].
+typedef struct ckv_product {
+    const void *weights;   // packed, group after group, from group 0 of the matrix
+    size_t rows;           // rows of the matrix (the last group may be partial: only existing rows are written)
+    size_t columns;        // k; a multiple of the format's block
+    size_t group_begin;    // the worker's groups of CKV_GROUP rows
+    size_t group_end;
+    size_t tokens;         // t
+    // Float activations (gemm_float), [tokens, columns], `columns` apart.
+    const float *x;
+    // int8 activations (gemm_int8), [tokens, columns] and [tokens, columns / CKV_BLOCK].
+    const int8_t *values;
+    const float *scales;
+    const int32_t *sums;   // sum of each block's values
+    float *out;            // [tokens, rows], `out_stride` floats apart
+    size_t out_stride;
+    bool accumulate;       // out = out + product (one rounded addition) instead of out = product
+} ckv_product;
+
+// gemm_float, for each (t, r):  acc = 0;  for k ascending: acc = fma(W[r,k], x[t,k], acc).
+// gemm_int8, for each (t, r), with i = the exact int32 dot product of a block's weights (as integers) and values:
+//   Q4_0 (integers q-8), Q8_0:  acc = 0; for blocks b ascending: acc = fma((float)i, d[r,b] * scale[t,b], acc).
+//   Q4_1 (integers q, 0..15):   as above, and apart from it off = 0; off = fma(m[r,b], scale[t,b] * (float)sum[t,b], off);
+//                               the product is acc + off.
+//   d and m are the format's float16 values widened to float; d*scale and scale*sum are each rounded once.
+typedef void (*ckv_product_fn)(const ckv_product *);
+
+// ---------------------------------------------------------------------------------------------- attention
+
+// Keys are handled in blocks of this many, aligned to absolute position 0.
+#define CKV_KEYS 128
+
+// Causal attention of the query heads that share one key/value head.
+typedef struct ckv_attention {
+    size_t head_dim;       // 1 ... 256
+    size_t group;          // query heads sharing this key/value head
+    const float *query;    // [tokens, group, head_dim]; tokens `query_stride` floats apart, heads `head_dim` apart
+    size_t query_stride;
+    size_t tokens;
+    size_t position;       // absolute position of the first query token; token t sees keys 0 ... position + t
+    const void *key;       // position 0's row of this head; float16 if `half`, else float; rows `kv_stride` elements apart
+    const void *value;
+    size_t kv_stride;
+    bool half;
+    float scale;           // of the scores; the query is multiplied by it once, rounded, before the dot products
+    float *out;            // laid out as the query
+    size_t out_stride;
+    void *scratch;         // ckv_attention_scratch bytes, 64-aligned, the worker's own
+} ckv_attention;
+
+// For each query (token t at absolute position p, head h), over key blocks b = 0 ... p / CKV_KEYS:
+//   s_k = chain: acc = 0; d ascending: acc = fma(q[d] * scale, k[d], acc)              (keys k <= p only)
+//   m_b = max s_k;  e_k = ckv_exp(s_k - m_b), 0 for masked keys of the block (never reading their values)
+//   l_b = eight partial sums by k % 8, each ascending in k, folded ((0+4)+(2+6))+((1+5)+(3+7))
+//   a_b[d] = chain: acc = 0; k ascending: acc = fma(e_k, v[k,d], acc)
+// merged ascending from block 0, where (m, l, a) = (m_0, l_0, a_0); then for each next block
+//   n = max(m, m_b); c = ckv_exp(m - n); c_b = ckv_exp(m_b - n); l = fma(l, c, l_b * c_b); a[d] = fma(a[d], c, a_b[d] * c_b); m = n
+// and out[d] = a[d] / l.
+typedef void (*ckv_attention_fn)(const ckv_attention *);
+// Decode: `tokens` is 1; blocks [begin, end) leave [group, head_dim + 2] floats (a_b, then m_b, l_b) each at
+// partials + (b * group) * (head_dim + 2); ckv_merge then gives the same bits as ckv_attention_fn.
+typedef void (*ckv_partial_fn)(const ckv_attention *, size_t begin, size_t end, float *partials);
+// Merges blocks 0 ..< blocks of one head (`stride` floats apart) into out[head_dim].
+typedef void (*ckv_merge_fn)(const float *partials, size_t blocks, size_t stride, size_t head_dim, float *out);
+// Bytes of scratch for up to `tokens` query tokens.
+size_t ckv_attention_scratch(size_t head_dim, size_t group, size_t tokens);
+
+// ---------------------------------------------------------------------------------------------- tables
+
+typedef struct ckv_table {
+    const char *name;           // "scalar", "avx2", "avx512"
+    bool (*supported)(void);    // by this machine (CPU and kernel)
+    // One entry per format, in the order of ckv_formats(); NULL where the format does not take that kind of activation.
+    ckv_product_fn gemm_int8[16];
+    ckv_product_fn gemm_float[16];
+    // n values (a multiple of CKV_BLOCK) to int8. Per block: a = max |x|; scale = a / 127; inverse = a == 0 ? 0 : 127 / a;
+    // value = round to nearest even of x * inverse.
+    void (*quantise)(const float *x, size_t n, int8_t *values, float *scales, int32_t *sums);
+    // out = x * s * weight with s = 1 / sqrt(mean + eps): sixteen partial sums by index % 16 (fma, ascending), folded by halves
+    // (8, 4, 2, 1), mean = sum / n;  out[i] = (x[i] * s) * weight[i].
+    void (*rms_norm)(const float *x, const float *weight, float eps, size_t n, float *out);
+    // Rotates adjacent pairs of one head's first 2*pairs elements, in place; `angles` holds cos, sin alternating [pairs, 2]:
+    // (a, b) -> (fma(a, cos, -(b * sin)), fma(a, sin, b * cos)), the inner product rounded.
+    void (*rotate_pairs)(float *x, const float *angles, size_t pairs);
+    // The same for halves: element i with i + pairs.
+    void (*rotate_halves)(float *x, const float *angles, size_t pairs);
+    // out = (gate / (1 + ckv_exp(-gate))) * up.
+    void (*silu_product)(const float *gate, const float *up, size_t n, float *out);
+    // out = a + b.
+    void (*add)(const float *a, const float *b, size_t n, float *out);
+    void (*to_half)(const float *x, size_t n, uint16_t *out);   // round to nearest even; NaN stays NaN
+    void (*from_half)(const uint16_t *x, size_t n, float *out);
+    ckv_attention_fn attention;
+    ckv_partial_fn attention_partial;
+    ckv_merge_fn attention_merge;
+} ckv_table;
+
+// All tables of this build, best first, the scalar one last; not all need be supported by this machine.
+const ckv_table *const *ckv_tables(size_t *count);
+
+// e^x: the polynomial every table uses (x <= 0 is the main use; correct to 2 ulp over the float range, exactly 1 at 0,
+// 0 for -infinity and below the smallest normal).
+float ckv_exp(float x);
+
+#endif

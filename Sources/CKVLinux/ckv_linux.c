@@ -1,0 +1,1 @@
+#include "ckv_linux.h"
