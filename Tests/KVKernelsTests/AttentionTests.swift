@@ -1,0 +1,183 @@
+import CKVKernels
+import Foundation
+import XCTest
+
+/// Attention: the reference against a plain softmax in doubles, every table against the reference by bits.
+final class AttentionTests: XCTestCase {
+    /// Queries, and keys and values of two heads side by side; this attends to the second.
+    struct Case {
+        let headDimension: Int
+        let group: Int
+        let position: Int
+        let tokens: Int
+        let half: Bool
+        var query: [Float]
+        var keys: [Float]
+        var values: [Float]
+        var stride: Int { 2 * headDimension }
+        var rows: Int { position + tokens }
+
+        init(
+            _ headDimension: Int, _ group: Int, _ position: Int, _ tokens: Int, _ half: Bool, spare: Int = 0, _ random: inout Random
+        ) {
+            self.headDimension = headDimension
+            self.group = group
+            self.position = position
+            self.tokens = tokens
+            self.half = half
+            query = (0..<tokens * group * headDimension).map { _ in random.float(-3...3) }
+            let count = (position + tokens + spare) * 2 * headDimension
+            // Float16 values, so that both cache types hold the same.
+            keys = (0..<count).map { _ in halfValue(halfBits(random.float(-2...2))) }
+            values = (0..<count).map { _ in halfValue(halfBits(random.float())) }
+        }
+
+        func run(_ table: UnsafePointer<ckv_table>, tokens part: Range<Int>? = nil, partial: Bool = false) -> [UInt32] {
+            let part = part ?? 0..<tokens
+            let width = group * headDimension
+            var out = [Float](repeating: .nan, count: part.count * width)
+            let scratch = Aligned<UInt8>(ckv_attention_scratch(headDimension, group, part.count))
+            var attention = ckv_attention()
+            attention.head_dim = headDimension
+            attention.group = group
+            attention.query_stride = width
+            attention.tokens = part.count
+            attention.position = position + part.lowerBound
+            attention.kv_stride = stride
+            attention.half = half
+            attention.scale = 1 / Float(headDimension).squareRoot()
+            attention.out_stride = width
+            attention.scratch = UnsafeMutableRawPointer(scratch.base)
+            func go<T>(_ keys: [T], _ values: [T]) {
+                keys.withUnsafeBufferPointer { keys in
+                    values.withUnsafeBufferPointer { values in
+                        query.withUnsafeBufferPointer { query in
+                            out.withUnsafeMutableBufferPointer { out in
+                                attention.key = UnsafeRawPointer(keys.baseAddress.map { $0 + headDimension })
+                                attention.value = UnsafeRawPointer(values.baseAddress.map { $0 + headDimension })
+                                attention.query = query.baseAddress.map { $0 + part.lowerBound * width }
+                                attention.out = out.baseAddress
+                                if partial { decode(table, &attention, out) } else { table.pointee.attention(&attention) }
+                            }
+                        }
+                    }
+                }
+            }
+            if half { go(keys.map(halfBits), values.map(halfBits)) } else { go(keys, values) }
+            return out.map(\.bitPattern)
+        }
+
+        private func decode(
+            _ table: UnsafePointer<ckv_table>, _ attention: inout ckv_attention, _ out: UnsafeMutableBufferPointer<Float>
+        ) {
+            let blocks = attention.position / Int(CKV_KEYS) + 1
+            let size = headDimension + 2
+            var partials = [Float](repeating: .nan, count: blocks * group * size)
+            // In two goes, the later blocks first.
+            table.pointee.attention_partial(&attention, blocks / 2, blocks, &partials)
+            table.pointee.attention_partial(&attention, 0, blocks / 2, &partials)
+            for member in 0..<group {
+                partials.withUnsafeBufferPointer { partials in
+                    table.pointee.attention_merge(
+                        partials.baseAddress.map { $0 + member * size }, blocks, group * size, headDimension,
+                        out.baseAddress.map { $0 + member * headDimension })
+                }
+            }
+        }
+
+        /// Softmax attention in doubles.
+        func truth() -> [Double] {
+            var out: [Double] = []
+            for token in 0..<tokens {
+                for member in 0..<group {
+                    let q = query[(token * group + member) * headDimension..<(token * group + member + 1) * headDimension]
+                    let scores = (0...position + token).map { key -> Double in
+                        let row = keys[key * stride + headDimension..<(key + 1) * stride]
+                        return zip(q, row).reduce(0) { $0 + Double($1.0) * Double($1.1) } / Double(headDimension).squareRoot()
+                    }
+                    let largest = scores.max() ?? 0
+                    let weights = scores.map { exp($0 - largest) }
+                    let total = weights.reduce(0, +)
+                    for d in 0..<headDimension {
+                        out.append(
+                            weights.enumerated().reduce(0) {
+                                $0 + $1.element * Double(values[$1.offset * stride + headDimension + d])
+                            }
+                                / total)
+                    }
+                }
+            }
+            return out
+        }
+    }
+
+    func testReferenceAgainstDoubles() {
+        var random = Random(7)
+        for (width, group, position, tokens) in [(16, 3, 0, 9), (64, 1, 120, 14), (7, 2, 300, 3), (80, 1, 0, 1)] {
+            let attention = Case(width, group, position, tokens, true, &random)
+            for (bits, truth) in zip(attention.run(Tables.scalar), attention.truth()) {
+                XCTAssertEqual(Double(Float(bitPattern: bits)), truth, accuracy: 2e-6)
+            }
+        }
+    }
+
+    func testEveryTableEqualsTheReference() {
+        var random = Random(8)
+        for width in [1, 7, 16, 64, 80, 128, 256] {
+            for group in [1, 3, 9] where width < 128 || group == 1 {
+                for position in [0, 60, 127, 128, 129] {
+                    for tokens in [1, 2, 17] {
+                        for half in [true, false] {
+                            let attention = Case(width, group, position, tokens, half, &random)
+                            let expected = attention.run(Tables.scalar)
+                            for table in Tables.vector {
+                                let label = "\(Tables.name(table)) d\(width) g\(group) p\(position) n\(tokens) half \(half)"
+                                XCTAssertTrue(attention.run(table) == expected, label)
+                                if tokens == 1 {
+                                    XCTAssertTrue(attention.run(table, partial: true) == expected, label + " partial")
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A query's bits do not depend on which others are computed with it, nor on how.
+    func testSplitsGiveTheSameBits() {
+        var random = Random(9)
+        for (width, group, position) in [(64, 3, 100), (16, 1, 250)] {
+            let attention = Case(width, group, position, 70, true, &random)
+            let row = group * width
+            for table in Tables.all {
+                let all = attention.run(table)
+                for part in [0..<1, 0..<13, 13..<70, 27..<29, 69..<70] {
+                    let bits = attention.run(table, tokens: part)
+                    XCTAssertTrue(
+                        bits == Array(all[part.lowerBound * row..<part.upperBound * row]), "\(Tables.name(table)) \(part)")
+                    if part.count == 1 {
+                        XCTAssertTrue(
+                            attention.run(table, tokens: part, partial: true) == bits, "\(Tables.name(table)) \(part) partial")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows behind the last query are being written by others, or were never: they must not be read.
+    func testLaterRowsAreNotRead() {
+        var random = Random(10)
+        for half in [true, false] {
+            var attention = Case(64, 3, 90, 5, half, spare: 200, &random)
+            let clean = Tables.all.map { attention.run($0) }
+            for index in attention.rows * attention.stride..<attention.keys.count {
+                attention.keys[index] = .nan
+                attention.values[index] = .nan
+            }
+            for (table, expected) in zip(Tables.all, clean) {
+                XCTAssertTrue(attention.run(table) == expected, "\(Tables.name(table))")
+            }
+        }
+    }
+}
