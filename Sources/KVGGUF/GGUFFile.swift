@@ -1,0 +1,102 @@
+/// A GGUF model file (v2, v3), mapped read-only; with its further shards when it is the first of a split model.
+///
+/// Everything in the header is checked against the file's size before any tensor can be touched. Opening costs the header's length; tensor
+/// pages are read when used.
+package final class GGUFFile: Sendable {
+    package let path: String
+    package let version: UInt32
+    /// Of the first shard.
+    package let metadata: Metadata
+    /// In file order, over all shards.
+    package let tensors: [TensorInfo]
+    private let shards: [Shard]
+    private let byName: [String: Int]
+
+    /// - Throws: `GGUFError` naming the file and what is wrong with it.
+    package init(path: String) throws(GGUFError) {
+        let first = try Shard(path: path, index: 0)
+        var shards = [first]
+        let count = try first.metadata.integer("split.count", default: 1)
+        if count > 1 {
+            let name = try Self.splitName(path, first, count)
+            for index in 1..<count { shards.append(try Self.shard(index, of: count, name)) }
+        }
+        var tensors: [TensorInfo] = []
+        var byName: [String: Int] = [:]
+        for shard in shards {
+            for tensor in shard.tensors {
+                guard byName.updateValue(tensors.count, forKey: tensor.name) == nil else {
+                    throw GGUFError(
+                        kind: .malformed, file: shard.file.path, reason: "tensor \(tensor.name) is in two shards")
+                }
+                tensors.append(tensor)
+            }
+        }
+        let announced = try first.metadata.integer("split.tensors.count", default: tensors.count)
+        guard announced == tensors.count else {
+            throw GGUFError(
+                kind: .malformed, file: path,
+                reason: "split.tensors.count is \(announced), the \(shards.count) shards hold \(tensors.count)")
+        }
+        self.path = path
+        version = first.version
+        metadata = first.metadata
+        self.tensors = tensors
+        self.shards = shards
+        self.byName = byName
+    }
+
+    package func tensor(_ name: String) -> TensorInfo? { byName[name].map { tensors[$0] } }
+
+    /// The tensor's data, valid while this file lives.
+    /// - Throws: `GGUFError` when its type is unknown, so that its size is too.
+    package func bytes(of tensor: TensorInfo) throws(GGUFError) -> UnsafeRawBufferPointer {
+        guard let count = tensor.byteCount else {
+            throw GGUFError(
+                kind: .unknownTensorType, file: shards[tensor.shard].file.path,
+                reason: "tensor \(tensor.name) has \(tensor.type), which this build does not know")
+        }
+        let file = shards[tensor.shard].file
+        return UnsafeRawBufferPointer(rebasing: file.bytes[tensor.offset..<tensor.offset + count])
+    }
+
+    /// Bytes of all shards.
+    package var fileBytes: Int { shards.reduce(0) { $0 + $1.file.bytes.count } }
+
+    // MARK: Split models: NAME-00001-of-0000N.gguf
+
+    private static func splitName(_ path: String, _ first: Shard, _ count: Int) throws(GGUFError) -> String {
+        func fail(_ reason: String) -> GGUFError { GGUFError(kind: .missingShard, file: path, reason: reason) }
+        let number = try first.metadata.integer("split.no", default: 0)
+        guard number == 0 else {
+            throw fail("this is shard \(number + 1) of \(count); open the first one")
+        }
+        guard count <= 99_999 else { throw fail("split.count is \(count)") }
+        let suffix = "-00001-of-\(padded(count)).gguf"
+        guard path.hasSuffix(suffix) else {
+            throw fail("the first of \(count) shards, but its name does not end in \(suffix), so the others cannot be found")
+        }
+        return String(path.dropLast(suffix.count))
+    }
+
+    private static func shard(_ index: Int, of count: Int, _ name: String) throws(GGUFError) -> Shard {
+        let path = "\(name)-\(padded(index + 1))-of-\(padded(count)).gguf"
+        let shard: Shard
+        do { shard = try Shard(path: path, index: index) } catch {
+            guard error.kind == .notFound else { throw error }
+            throw GGUFError(kind: .missingShard, file: path, reason: "shard \(index + 1) of \(count) is missing")
+        }
+        let number = try shard.metadata.integer("split.no")
+        let total = try shard.metadata.integer("split.count", default: count)
+        guard number == index, total == count else {
+            throw GGUFError(
+                kind: .missingShard, file: path, reason: "holds shard \(number + 1) of \(total), expected \(index + 1) of \(count)")
+        }
+        return shard
+    }
+
+    private static func padded(_ number: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+    }
+}
