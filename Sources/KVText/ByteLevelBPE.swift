@@ -1,0 +1,132 @@
+/// Byte-level byte-pair encoding (`tokenizer.ggml.model` = gpt2): a rule cuts text into pieces, merges make tokens of
+/// their bytes.
+struct ByteLevelBPE: Sendable {
+    let rule: PreTokenizerRule
+    private let preTokenizer: PreTokenizer
+    private let pairs: BytePairs
+    private let tokens: TokenTable
+    /// Each byte in the vocabulary's alphabet.
+    private let alphabet: [[UInt8]]
+
+    /// Memory that a call works in, kept between calls. One call at a time owns it.
+    struct Workspace: Sendable {
+        fileprivate var ends: [Int] = []
+        fileprivate var spare: [Int] = []
+        fileprivate var written: [UInt8] = []
+        fileprivate var cache = PieceCache()
+        fileprivate var scratch = BytePairs.Scratch()
+        fileprivate let match: MatchState
+
+        init() throws(TokenizerError) { match = try MatchState() }
+
+        var byteCount: Int { (ends.capacity + spare.capacity) * 8 + scratch.byteCount }
+    }
+
+    /// - Throws: where the rule is unknown, or a merge names a token that the vocabulary does not have.
+    init(_ vocabulary: Vocabulary) throws(TokenizerError) {
+        rule = try PreTokenizerRule.named(vocabulary.preTokenizer)
+        preTokenizer = try PreTokenizer(rule)
+        let alphabet = (0...255).map { ByteAlphabet.written(UInt8($0)) }
+        let tokens = TokenTable(vocabulary.tokens)
+        self.alphabet = alphabet
+        self.tokens = tokens
+        pairs = BytePairs(
+            merges: try Self.merges(vocabulary, tokens), byteIDs: alphabet.map { tokens.id(of: $0) })
+    }
+
+    /// Reads "left right" into ids.
+    private static func merges(_ vocabulary: Vocabulary, _ tokens: TokenTable) throws(TokenizerError) -> MergeTable {
+        let merges = vocabulary.merges
+        var table = MergeTable(capacity: merges.count)
+        var refused: Int?
+        var joined: [UInt8] = []
+        merges.bytes.withUnsafeBufferPointer { bytes in
+            for rank in 0..<merges.count {
+                let range = merges.range(rank)
+                let merge = UnsafeBufferPointer(rebasing: bytes[range])
+                // The alphabet has no space of its own; a token that is written with one can only begin with it.
+                guard let space = merge.dropFirst().firstIndex(of: 0x20) else {
+                    refused = rank
+                    return
+                }
+                joined.removeAll(keepingCapacity: true)
+                joined.append(contentsOf: merge[..<space])
+                joined.append(contentsOf: merge[(space + 1)...])
+                let left = tokens.id(of: UnsafeBufferPointer(rebasing: merge[..<space]))
+                let right = tokens.id(of: UnsafeBufferPointer(rebasing: merge[(space + 1)...]))
+                let whole = tokens.id(of: joined)
+                guard left >= 0, right >= 0, whole >= 0 else {
+                    refused = rank
+                    return
+                }
+                table.insert(left, right, rank: UInt32(truncatingIfNeeded: rank), merged: whole)
+            }
+        }
+        if let refused {
+            throw TokenizerError(
+                .malformed, file: vocabulary.source, field: "tokenizer.ggml.merges[\(refused)]",
+                value: merges.string(refused), expected: "two tokens of the vocabulary whose union is a third")
+        }
+        return table
+    }
+
+    /// Appends the ids of `range` of `text` (valid UTF-8), special tokens not looked for.
+    func encode(
+        _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, into output: inout [Int32],
+        _ workspace: inout Workspace
+    ) throws(TokenizerError) {
+        guard !range.isEmpty else { return }
+        try preTokenizer.split(
+            UnsafeBufferPointer(rebasing: text[range]), into: &workspace.ends, &workspace.spare, workspace.match)
+        var start = range.lowerBound
+        for index in workspace.ends.indices {
+            let end = range.lowerBound + workspace.ends[index]
+            append(text, start..<end, into: &output, &workspace)
+            start = end
+        }
+    }
+
+    /// Appends the ids of one piece.
+    @inline(__always)
+    private func append(
+        _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, into output: inout [Int32],
+        _ workspace: inout Workspace
+    ) {
+        let key = PieceCache.key(text, range)
+        if let key, workspace.cache.append(key, to: &output) { return }
+        let before = output.count
+        let piece = UnsafeBufferPointer(rebasing: text[range])
+        let whole = rule.wholePieces ? wholeToken(piece, &workspace) : -1
+        if whole >= 0 {
+            output.append(whole)
+        } else {
+            pairs.encode(piece, into: &output, &workspace.scratch)
+        }
+        if let key { workspace.cache.store(key, output[before...]) }
+    }
+
+    /// The token that is this piece, or `-1`.
+    private func wholeToken(_ piece: UnsafeBufferPointer<UInt8>, _ workspace: inout Workspace) -> Int32 {
+        workspace.written.removeAll(keepingCapacity: true)
+        for byte in piece { workspace.written.append(contentsOf: alphabet[Int(byte)]) }
+        return tokens.id(of: workspace.written)
+    }
+
+    /// The bytes each token stands for, by id.
+    static func texts(of vocabulary: Vocabulary) -> PackedBytes {
+        var texts = PackedBytes()
+        texts.reserveCapacity(count: vocabulary.count, bytes: vocabulary.tokens.bytes.count)
+        var bytes: [UInt8] = []
+        for id in 0..<vocabulary.count {
+            bytes.removeAll(keepingCapacity: true)
+            let written = vocabulary.tokens[id]
+            if vocabulary.types[id].isSpecial || vocabulary.types[id] == .userDefined {
+                bytes.append(contentsOf: written)
+            } else {
+                ByteAlphabet.appendBytes(of: written, to: &bytes)
+            }
+            texts.append(bytes)
+        }
+        return texts
+    }
+}

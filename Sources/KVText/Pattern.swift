@@ -1,0 +1,107 @@
+import CPCRE2
+
+/// A compiled regular expression over valid UTF-8.
+///
+/// The compiled code is never written again after `init`, hence safe to share; what a match writes is in `MatchState`.
+final class Pattern: @unchecked Sendable {
+    private let code: OpaquePointer
+    private let text: String
+
+    /// Compiles with Unicode properties and, where the library has it, to machine code.
+    init(_ pattern: String) throws(TokenizerError) {
+        var failure: Int32 = 0
+        var offset = 0
+        var source = pattern
+        let code = source.withUTF8 { bytes in
+            pcre2_compile_8(
+                bytes.baseAddress, bytes.count, UInt32(PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C),
+                &failure, &offset, nil)
+        }
+        guard let code else {
+            throw TokenizerError(
+                .pattern, field: "pattern", value: pattern, expected: "\(Self.message(failure)) at offset \(offset)")
+        }
+        self.code = code
+        text = pattern
+        // Without the compiler (a build for a rare architecture) pcre2_match interprets: slower, the same matches.
+        _ = pcre2_jit_compile_8(code, UInt32(PCRE2_JIT_COMPLETE))
+    }
+
+    deinit { pcre2_code_free_8(code) }
+
+    /// Cuts `text` at every match: matches and what lies between them become pieces of their own.
+    ///
+    /// - Parameters:
+    ///   - text: valid UTF-8; the match sees nothing outside it.
+    ///   - base: added to the offsets.
+    ///   - ends: the end of every piece is appended, in order; the last is that of `text`.
+    func split(
+        _ text: UnsafeBufferPointer<UInt8>, base: Int, into ends: inout [Int], _ state: borrowing MatchState
+    ) throws(TokenizerError) {
+        var at = 0
+        while at < text.count {
+            let found = pcre2_match_8(
+                code, text.baseAddress, text.count, at, UInt32(PCRE2_NO_UTF_CHECK), state.data, state.context)
+            guard found > 0 else {
+                guard found == PCRE2_ERROR_NOMATCH else { throw failure(found, text.count) }
+                break
+            }
+            let start = state.start
+            let end = state.end
+            // No rule matches the empty string; one that did would never come to an end.
+            guard end > at, start < end else {
+                throw TokenizerError(
+                    .pattern, field: "pattern", value: self.text, expected: "a pattern that never matches nothing")
+            }
+            if start > at { ends.append(base + start) }
+            ends.append(base + end)
+            at = end
+        }
+        if at < text.count { ends.append(base + text.count) }
+    }
+
+    private func failure(_ code: Int32, _ count: Int) -> TokenizerError {
+        TokenizerError(
+            .pattern, field: "pattern", value: text,
+            expected: "\(Self.message(code)) in a text of \(count) bytes")
+    }
+
+    private static func message(_ code: Int32) -> String {
+        var buffer = [UInt8](repeating: 0, count: 256)
+        let length = pcre2_get_error_message_8(code, &buffer, buffer.count)
+        return String(decoding: buffer.prefix(Int(max(0, length))), as: UTF8.self)
+    }
+}
+
+/// What a match writes: the offsets found and the stack it backtracks on. One call at a time owns it.
+final class MatchState: @unchecked Sendable {
+    fileprivate let data: OpaquePointer
+    fileprivate let context: OpaquePointer
+    private let stack: OpaquePointer?
+    private let offsets: UnsafeMutablePointer<Int>
+
+    init() throws(TokenizerError) {
+        guard let data = pcre2_match_data_create_8(1, nil), let context = pcre2_match_context_create_8(nil),
+            let offsets = pcre2_get_ovector_pointer_8(data)
+        else {
+            throw TokenizerError(.pattern, field: "match data", value: "nil", expected: "memory for a match")
+        }
+        self.data = data
+        self.context = context
+        self.offsets = offsets
+        // Runs of a million spaces are backtracked over in one match; the rules do not nest repetitions, so the
+        // library's limit, meant for those, would only refuse long texts.
+        pcre2_set_match_limit_8(context, .max)
+        stack = pcre2_jit_stack_create_8(32 << 10, 1 << 20, nil)
+        pcre2_jit_stack_assign_8(context, nil, stack.map { UnsafeMutableRawPointer($0) })
+    }
+
+    deinit {
+        pcre2_match_data_free_8(data)
+        pcre2_match_context_free_8(context)
+        if let stack { pcre2_jit_stack_free_8(stack) }
+    }
+
+    fileprivate var start: Int { offsets[0] }
+    fileprivate var end: Int { offsets[1] }
+}

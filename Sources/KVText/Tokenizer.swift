@@ -1,0 +1,190 @@
+import Synchronization
+
+/// Text ⇄ token ids. Safe to share; calls do not wait for one another.
+package final class Tokenizer: Sendable {
+    package let vocabulary: Vocabulary
+    private let pairs: ByteLevelBPE
+    private let specials: SpecialTokens
+    /// The bytes each token stands for, by id.
+    private let texts: PackedBytes
+    private let addsBOS: Bool
+    private let addsEOS: Bool
+    /// Memory of calls that have ended, for calls to come.
+    private let workspaces = Mutex<[Workspace]>([])
+
+    private struct Workspace: Sendable {
+        /// The text, repaired, with `PieceCache.window` bytes behind it.
+        var text: [UInt8] = []
+        var pairs: ByteLevelBPE.Workspace
+
+        init() throws(TokenizerError) { pairs = try ByteLevelBPE.Workspace() }
+
+        var byteCount: Int { text.capacity + pairs.byteCount }
+    }
+
+    /// At most so many workspaces of at most so many bytes are kept.
+    private static let keptWorkspaces = 16
+    private static let keptBytes = 32 << 20
+
+    /// Builds the tables: some 10 ms for 50,000 tokens and as many merges, 75 ms for 128,000 and 280,000.
+    /// - Throws: where the tokenizer's kind or rule is unknown, or its values contradict one another.
+    package init(_ vocabulary: Vocabulary) throws(TokenizerError) {
+        do throws(TokenizerError) {
+            guard vocabulary.model == "gpt2" else {
+                throw TokenizerError(
+                    .unsupportedModel, field: "tokenizer.ggml.model", value: vocabulary.model,
+                    expected: "gpt2 (byte-level BPE)")
+            }
+            pairs = try ByteLevelBPE(vocabulary)
+            addsBOS = vocabulary.addsBOS ?? pairs.rule.addsBOS
+            addsEOS = vocabulary.addsEOS ?? false
+            for (adds, id, name) in [(addsBOS, vocabulary.bosID, "bos"), (addsEOS, vocabulary.eosID, "eos")]
+            where adds && id == nil {
+                throw TokenizerError(
+                    .missing, field: "tokenizer.ggml.\(name)_token_id", value: "",
+                    expected: "the token that add_\(name)_token asks for")
+            }
+        } catch {
+            var error = error
+            error.file = vocabulary.source
+            throw error
+        }
+        specials = SpecialTokens(vocabulary)
+        texts = ByteLevelBPE.texts(of: vocabulary)
+        self.vocabulary = vocabulary
+    }
+
+    // MARK: Text to ids
+
+    /// The ids of `text`. Bytes that are not UTF-8 are read as U+FFFD, one for each.
+    ///
+    /// - Parameters:
+    ///   - addSpecial: adds BOS and EOS where the model wants them.
+    ///   - parseSpecial: control tokens written out in `text` become those tokens. Never for text from strangers: they
+    ///     could end their turn and speak as the system. User-defined tokens are always found.
+    /// - Throws: for texts of 2 GiB and more.
+    /// - Complexity: n log n, whatever the text.
+    package func encode(
+        _ text: [UInt8], addSpecial: Bool, parseSpecial: Bool
+    ) throws(TokenizerError) -> [Int32] {
+        var workspace = try takeWorkspace()
+        text.withUnsafeBufferPointer { UTF8Repair.append($0, to: &workspace.text) }
+        let part = Part(end: workspace.text.count, parsesSpecial: parseSpecial)
+        return try encode([part], addSpecial: addSpecial, &workspace)
+    }
+
+    package func encode(
+        _ text: String, addSpecial: Bool, parseSpecial: Bool
+    ) throws(TokenizerError) -> [Int32] {
+        try encode([TextSegment(text, isMarkup: parseSpecial)], addSpecial: addSpecial)
+    }
+
+    /// The ids of segments as of one text, but that control tokens are found in markup only, and no special token runs
+    /// over a border.
+    ///
+    /// Ordinary text that does is cut into pieces as if the border were not there, so that a conversation without
+    /// foreign control tokens has the ids it would have as one string.
+    package func encode(_ segments: [TextSegment], addSpecial: Bool) throws(TokenizerError) -> [Int32] {
+        var workspace = try takeWorkspace()
+        var parts: [Part] = []
+        for segment in segments {
+            workspace.text.append(contentsOf: segment.text.utf8)
+            parts.append(Part(end: workspace.text.count, parsesSpecial: segment.isMarkup))
+        }
+        return try encode(parts, addSpecial: addSpecial, &workspace)
+    }
+
+    /// A stretch of the text, from the end of the one before.
+    private struct Part {
+        let end: Int
+        let parsesSpecial: Bool
+    }
+
+    private func encode(
+        _ parts: [Part], addSpecial: Bool, _ workspace: inout Workspace
+    ) throws(TokenizerError) -> [Int32] {
+        let count = workspace.text.count
+        guard count < Int(Int32.max) - PieceCache.window else {
+            throw TokenizerError(.textTooLong, field: "text", value: "\(count) bytes", expected: "less than 2 GiB")
+        }
+        workspace.text.append(contentsOf: repeatElement(0, count: PieceCache.window))
+        var output: [Int32] = []
+        output.reserveCapacity(count / 3 + 2)
+        if addSpecial, addsBOS, let id = vocabulary.bosID { output.append(id) }
+        try encode(workspace.text, parts, into: &output, &workspace.pairs)
+        if addSpecial, addsEOS, let id = vocabulary.eosID { output.append(id) }
+        keep(workspace)
+        return output
+    }
+
+    private func encode(
+        _ text: [UInt8], _ parts: [Part], into output: inout [Int32], _ workspace: inout ByteLevelBPE.Workspace
+    ) throws(TokenizerError) {
+        try text.withUnsafeBufferPointer { (text: UnsafeBufferPointer<UInt8>) throws(TokenizerError) in
+            var plain = 0
+            var at = 0
+            for part in parts {
+                // No special token runs over a border: a message could otherwise change the markup behind or before it.
+                let body = UnsafeBufferPointer(rebasing: text[..<part.end])
+                while at < part.end {
+                    guard specials.begins(with: text[at]),
+                        let match = specials.longest(body, at: at, control: part.parsesSpecial)
+                    else {
+                        at += 1
+                        continue
+                    }
+                    try pairs.encode(text, plain..<at, into: &output, &workspace)
+                    output.append(match.id)
+                    at += match.length
+                    plain = at
+                }
+            }
+            try pairs.encode(text, plain..<(parts.last?.end ?? 0), into: &output, &workspace)
+        }
+    }
+
+    private func takeWorkspace() throws(TokenizerError) -> Workspace {
+        guard var workspace = workspaces.withLock({ $0.popLast() }) else { return try Workspace() }
+        workspace.text.removeAll(keepingCapacity: true)
+        return workspace
+    }
+
+    private func keep(_ workspace: Workspace) {
+        guard workspace.byteCount <= Self.keptBytes else { return }
+        workspaces.withLock { if $0.count < Self.keptWorkspaces { $0.append(workspace) } }
+    }
+
+    // MARK: Ids to text
+
+    /// The bytes a token stands for, not always whole characters; those of U+FFFD for an id the vocabulary lacks
+    /// (models may have more rows of logits than tokens).
+    package func bytes(of id: Int32) -> ArraySlice<UInt8> {
+        guard id >= 0, Int(id) < texts.count else { return [0xEF, 0xBF, 0xBD] }
+        return texts[Int(id)]
+    }
+
+    /// Whether a token is a signal to the model and no text.
+    package func isSpecial(_ id: Int32) -> Bool {
+        id >= 0 && Int(id) < vocabulary.count && vocabulary.types[Int(id)].isSpecial
+    }
+
+    /// The text of `ids`; bytes that make no character are U+FFFD.
+    /// - Parameter special: whether control tokens are written out, rather than left out.
+    package func decode(_ ids: some Sequence<Int32>, special: Bool = false) -> String {
+        var bytes: [UInt8] = []
+        for id in ids where special || !isSpecial(id) { bytes.append(contentsOf: self.bytes(of: id)) }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// A stretch of text and whether it may speak to the model in control tokens.
+package struct TextSegment: Sendable, Equatable {
+    package let text: String
+    /// True for what a template wrote, false for what came from outside.
+    package let isMarkup: Bool
+
+    package init(_ text: String, isMarkup: Bool) {
+        self.text = text
+        self.isMarkup = isMarkup
+    }
+}

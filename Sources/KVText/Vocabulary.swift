@@ -1,0 +1,96 @@
+/// A model's tokens as plain values, whatever file they came from.
+package struct Vocabulary: Sendable {
+    /// What a token is (`tokenizer.ggml.token_type`).
+    package enum TokenType: UInt8, Sendable {
+        case undefined, normal, unknown, control, userDefined, unused, byte
+
+        /// Whether the token is a signal to the model and no text: not printed, and found in text only where asked for.
+        package var isSpecial: Bool { self == .control || self == .unknown }
+    }
+
+    /// The tokens with a meaning of their own (`tokenizer.ggml.*_token_id`).
+    package struct Roles: Sendable {
+        package var beginning: Int32?
+        package var end: Int32?
+        package var endOfTurn: Int32?
+        package var endOfMessage: Int32?
+        package var unknown: Int32?
+        package var padding: Int32?
+
+        package init() {}
+    }
+
+    /// Where the values came from, for errors; empty where they were made in memory.
+    package var source = ""
+    /// The kind of tokenizer (`tokenizer.ggml.model`), "gpt2" for byte-level BPE.
+    package let model: String
+    /// The name of the rule that cuts text into pieces (`tokenizer.ggml.pre`); empty where the file names none.
+    package let preTokenizer: String
+    /// The tokens as they are written in the file, UTF-8: byte-level ones in their alphabet, special ones as they are.
+    package let tokens: PackedBytes
+    /// One for each token.
+    package let types: [TokenType]
+    /// One for each token, or none.
+    package let scores: [Float]
+    /// "left right" in order of application, both written like `tokens`.
+    package let merges: PackedBytes
+    package let roles: Roles
+    /// Whether encoding adds BOS and EOS (`add_bos_token`, `add_eos_token`); nil where the file does not say.
+    package var addsBOS: Bool?
+    package var addsEOS: Bool?
+    /// The model's chat template, in Jinja; nil where the file has none.
+    package var chatTemplate: String?
+    /// Tokens at which generation ends.
+    package let stopIDs: Set<Int32>
+
+    package var count: Int { tokens.count }
+    package var bosID: Int32? { roles.beginning }
+    package var eosID: Int32? { roles.end }
+
+    /// - Parameter types: one for each token, or none: then all are normal.
+    /// - Throws: where lengths disagree or a role names a token that does not exist.
+    package init(
+        source: String = "", model: String, preTokenizer: String, tokens: PackedBytes, types: [TokenType] = [],
+        scores: [Float] = [], merges: PackedBytes = PackedBytes(), roles: Roles = Roles()
+    ) throws(TokenizerError) {
+        let count = tokens.count
+        for (field, length) in [("token_type", types.count), ("scores", scores.count)]
+        where length != 0 && length != count {
+            throw TokenizerError(
+                .malformed, file: source, field: "tokenizer.ggml.\(field)", value: "\(length) values",
+                expected: "one for each of the \(count) tokens")
+        }
+        let named = [
+            ("bos_token_id", roles.beginning), ("eos_token_id", roles.end), ("eot_token_id", roles.endOfTurn),
+            ("eom_token_id", roles.endOfMessage), ("unknown_token_id", roles.unknown),
+            ("padding_token_id", roles.padding),
+        ]
+        for case (let field, let id?) in named where id < 0 || Int(id) >= count {
+            throw TokenizerError(
+                .malformed, file: source, field: "tokenizer.ggml.\(field)", value: "\(id)",
+                expected: "a token of the \(count) there are")
+        }
+        self.source = source
+        self.model = model
+        self.preTokenizer = preTokenizer
+        self.tokens = tokens
+        self.types = types.isEmpty ? Array(repeating: .normal, count: count) : types
+        self.scores = scores
+        self.merges = merges
+        self.roles = roles
+        stopIDs = Self.stopIDs(tokens, self.types, roles)
+    }
+
+    /// End-of-turn markers that models use without saying so in `eos_token_id`.
+    private static let endMarkers: Set<String> = [
+        "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "<|end|>",
+    ]
+
+    private static func stopIDs(_ tokens: PackedBytes, _ types: [TokenType], _ roles: Roles) -> Set<Int32> {
+        var ids = Set([roles.end, roles.endOfTurn, roles.endOfMessage].compactMap { $0 })
+        for id in 0..<tokens.count where types[id] == .control && endMarkers.contains(tokens.string(id)) {
+            ids.insert(Int32(truncatingIfNeeded: id))
+        }
+        return ids
+    }
+}
