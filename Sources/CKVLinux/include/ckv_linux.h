@@ -1,4 +1,67 @@
-// Linux calls that Swift cannot express: futex, affinity, memory policy, pause.
+// Linux calls that Swift cannot express: futex, affinity, memory policy, sealed memfd, pause.
+//
+// Calls that can fail return 0 or a positive errno value; nothing here prints, aborts or keeps state,
+// save for the one handle of libnuma, which is looked for once.
 #ifndef CKV_LINUX_H
 #define CKV_LINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Tells the core that this is a spin loop (x86 pause, Arm yield).
+static inline void ckv_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/// Sleeps while *word == expected, at most timeout_ns (UINT64_MAX: until woken). `shared` is non-zero when
+/// the word lies in memory shared with other processes. Returns for any reason: the caller looks again.
+void ckv_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, int shared);
+
+/// Wakes every sleeper on the word.
+void ckv_futex_wake_all(const void *word, int shared);
+
+/// Nanoseconds of CLOCK_MONOTONIC: the same clock in every process of the machine.
+uint64_t ckv_monotonic_ns(void);
+
+/// Writes up to `capacity` ids of the CPUs the calling thread may run on, ascending. Returns how many there
+/// are (may exceed capacity) or a negative errno.
+int ckv_affinity_get(int32_t *cpus, int capacity);
+
+/// Lets the calling thread run on these CPUs only.
+int ckv_affinity_set(const int32_t *cpus, int count);
+
+/// The CPU the calling thread is on now, or a negative errno.
+int ckv_current_cpu(void);
+
+/// Names the calling thread (cut to 15 bytes), as seen by perf and top.
+void ckv_thread_name_set(const char *name);
+/// Writes the calling thread's name into 16 bytes.
+void ckv_thread_name_get(char *name);
+
+/// Pages first touched by the calling thread come from this node while it has free ones (MPOL_PREFERRED).
+int ckv_memory_policy_prefer(int node);
+/// Back to the system's policy for the calling thread.
+int ckv_memory_policy_default(void);
+/// The same preference for a page-aligned range, whoever touches it first; moves pages already there.
+int ckv_memory_prefer(void *address, size_t bytes, int node);
+/// Node of the page that holds `address`; -1 if it is not there yet or the kernel does not say.
+int ckv_memory_node_of(const void *address);
+
+/// 1 if libnuma.so.1 is there and says that this machine has NUMA; 0 if it says no; -1 without the library.
+int ckv_libnuma_available(void);
+/// The highest node id known to libnuma, or -1.
+int ckv_libnuma_max_node(void);
+
+/// An anonymous memory file of this many bytes that can neither shrink nor grow (close-on-exec).
+/// Returns the descriptor or a negative errno.
+int ckv_memfd(const char *name, size_t bytes);
+
+/// Start time of a process in clock ticks since boot; 0 if it has ended (or waits to be reaped).
+/// With the pid it names a process for good: pids come back, start times do not.
+uint64_t ckv_process_start_time(int32_t pid);
+
 #endif

@@ -1,1 +1,0 @@
-#include "ckv_linux.h"
