@@ -51,13 +51,15 @@ let package = Package(
             ],
             swiftSettings: settings),
         // Tests.
+        .target(name: "CMallocCount", path: "Tests/CMallocCount"),
         .target(name: "KVTestSupport", dependencies: ["KVGGUF"], path: "Tests/KVTestSupport", swiftSettings: settings),
         tests("KVGGUFTests", []),
         tests("KVTextTests", ["KVText"]),
         tests("KVKernelsTests", ["CKVKernels"]),
         tests("KVModelTests", ["KVModel"]),
         tests("KVFabricTests", ["KVFabric"]),
-        tests("KVRunaheadTests", ["KVRunahead"]),
+        tests("KVCommandTests", ["kvcpu"]),
+        tests("KVRunaheadTests", ["KVRunahead", "KVModel", "KVFabric", "CMallocCount"]),
     ],
     swiftLanguageModes: [.v6]
 )

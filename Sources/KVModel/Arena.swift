@@ -1,0 +1,176 @@
+import CKVKernels
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+/// The scratch of one team: every buffer a forward pass writes, reserved once. Nothing is allocated after it is made.
+package final class Arena: @unchecked Sendable {
+    // The team's workers write disjoint parts, ordered by the team's barriers (see CPUOperations).
+
+    /// A float buffer, [tokens, width], and its int8 form where a quantised matrix reads it.
+    struct Buffer {
+        var floats: UnsafeMutablePointer<Float>
+        var width: Int
+        var values: UnsafeMutablePointer<Int8>?
+        var scales: UnsafeMutablePointer<Float>?
+        var sums: UnsafeMutablePointer<Int32>?
+        var offsets: UnsafeMutablePointer<Float>?
+    }
+
+    /// A row as two int8 digits, laid out as two tokens: the second holds what the first leaves, so that their products' sum has
+    /// some 15 bits of the row.
+    struct Digits {
+        let width: Int
+        let rest: UnsafeMutablePointer<Float>
+        let values: UnsafeMutablePointer<Int8>
+        let scales: UnsafeMutablePointer<Float>
+        let sums: UnsafeMutablePointer<Int32>
+        let offsets: UnsafeMutablePointer<Float>
+
+        /// - Parameter x: [width], a multiple of the activation block.
+        func split(_ x: UnsafePointer<Float>, _ table: UnsafePointer<ckv_table>) {
+            let blocks = width / Int(CKV_BLOCK)
+            table.pointee.quantise(x, width, values, scales, sums, offsets)
+            for index in 0..<width {
+                // A fused step: one rounding, the same on every machine.
+                rest[index] = x[index].addingProduct(-scales[index / Int(CKV_BLOCK)], Float(values[index]))
+            }
+            table.pointee.quantise(rest, width, values + width, scales + blocks, sums + blocks, offsets + blocks)
+        }
+    }
+
+    /// Tokens of one piece of a chunk: enough to pay for unpacking a weight, few enough to stay in the second-level cache.
+    package static let pieceTokens = 256
+
+    let buffers: [Buffer]
+    /// Per worker, for attention.
+    let scratch: [UnsafeMutableRawPointer]
+    /// Per worker, one row's two int8 digits.
+    let digits: [Digits]
+    /// Decode: what each key block contributes, [key/value head, block, head of group, head dimension + 2].
+    let partials: UnsafeMutablePointer<Float>
+    let partialBlocks: Int
+    /// Query tokens of one unit of attention work.
+    let unitTokens: Int
+    /// Units of attention work handed out so far.
+    let ticket = Atomic<Int>(0)
+    /// Chunk tokens × layers done, for progress.
+    let progress = Atomic<Int>(0)
+    package let chunkCapacity: Int
+    private let base: UnsafeMutableRawPointer
+    package let bytes: Int
+
+    /// - Parameters:
+    ///   - chunk: the largest number of tokens in one chunk.
+    ///   - context: the largest number of positions.
+    ///   - workers: of the team.
+    /// - Throws: `ModelError` when there is no address space.
+    package init(_ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int) throws(ModelError) {
+        let piece = min(chunk, Self.pieceTokens)
+        let group = geometry.group
+        let unitTokens = min(piece, max(16, (192 + group - 1) / group))
+        let blocks = (context + Int(CKV_KEYS) - 1) / Int(CKV_KEYS)
+        var layout = Layout()
+        let offsets = Activation.allCases.map { activation -> BufferLayout in
+            let (tokens, width) = Self.extent(activation, geometry, chunk: chunk, piece: piece)
+            let floats = layout.reserve(tokens * width * 4)
+            // Only what a matrix reads has an int8 form.
+            guard weights.needsInt8, [.normed, .attended, .gate].contains(activation), width % Int(CKV_BLOCK) == 0
+            else { return BufferLayout(floats: floats, width: width, int8: nil) }
+            let blocks = tokens * width / Int(CKV_BLOCK)
+            return BufferLayout(
+                floats: floats, width: width,
+                int8: (
+                    layout.reserve(tokens * width), layout.reserve(blocks * 4), layout.reserve(blocks * 4),
+                    layout.reserve(blocks * 4)
+                ))
+        }
+        let scratchBytes = ckv_attention_scratch(geometry.headDimension, group, unitTokens)
+        let scratchOffsets = (0..<workers).map { _ in layout.reserve(scratchBytes) }
+        let blockCount = geometry.embedding / Int(CKV_BLOCK)
+        let digitOffsets = (0..<workers).map { _ in
+            (
+                layout.reserve(geometry.embedding * 4), layout.reserve(2 * geometry.embedding), layout.reserve(8 * blockCount),
+                layout.reserve(8 * blockCount), layout.reserve(8 * blockCount)
+            )
+        }
+        let partialsOffset = layout.reserve(geometry.heads * blocks * (geometry.headDimension + 2) * 4)
+
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+        guard let base = mmap(nil, layout.bytes, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED else {
+            throw ModelError(.memory, "no address space for an arena of \(layout.bytes) bytes: errno \(errno)")
+        }
+        self.base = base
+        bytes = layout.bytes
+        func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
+        buffers = offsets.map { place in
+            Buffer(
+                floats: floats(place.floats), width: place.width,
+                values: place.int8.map { (base + $0.values).assumingMemoryBound(to: Int8.self) },
+                scales: place.int8.map { floats($0.scales) },
+                sums: place.int8.map { (base + $0.sums).assumingMemoryBound(to: Int32.self) },
+                offsets: place.int8.map { floats($0.offsets) })
+        }
+        scratch = scratchOffsets.map { base + $0 }
+        let width = geometry.embedding
+        digits = digitOffsets.map { rest, values, scales, sums, offsets in
+            Digits(
+                width: width, rest: floats(rest), values: (base + values).assumingMemoryBound(to: Int8.self),
+                scales: floats(scales),
+                sums: (base + sums).assumingMemoryBound(to: Int32.self), offsets: floats(offsets))
+        }
+        partials = floats(partialsOffset)
+        partialBlocks = blocks
+        self.unitTokens = unitTokens
+        chunkCapacity = chunk
+    }
+
+    deinit { munmap(base, bytes) }
+
+    subscript(_ activation: Activation) -> Buffer { buffers[activation.rawValue] }
+
+    /// Between runs: no unit handed out, nothing done.
+    package func reset() {
+        ticket.store(0, ordering: .relaxed)
+        progress.store(0, ordering: .relaxed)
+    }
+
+    package var tokenLayersDone: Int { progress.load(ordering: .relaxed) }
+
+    /// The last token's logits, [vocabulary].
+    package var logits: UnsafePointer<Float> { UnsafePointer(self[.logits].floats) }
+
+    private static func extent(_ activation: Activation, _ geometry: Geometry, chunk: Int, piece: Int) -> (Int, Int) {
+        switch activation {
+        case .hidden: (chunk, geometry.embedding)
+        case .query: (chunk, geometry.queryWidth)
+        case .normed: (piece, geometry.embedding)
+        case .key, .value: (piece, geometry.keyValueWidth)
+        case .attended: (piece, geometry.queryWidth)
+        case .gate, .up: (piece, geometry.feedForward)
+        // Two rows: see CPUOperations.project.
+        case .logits: (2, geometry.vocabulary)
+        }
+    }
+
+    /// Where a buffer's parts lie.
+    private struct BufferLayout {
+        let floats: Int
+        let width: Int
+        let int8: (values: Int, scales: Int, sums: Int, offsets: Int)?
+    }
+
+    /// Offsets of buffers, each on its own cache line.
+    private struct Layout {
+        var bytes = 0
+        mutating func reserve(_ count: Int) -> Int {
+            let offset = bytes
+            bytes += (count + 127) / 128 * 128
+            return offset
+        }
+    }
+}

@@ -1,0 +1,102 @@
+import CKVKernels
+import Synchronization
+
+/// Attention: units of (key/value head, query tokens) handed out as workers become free; for a single token, units of (key/value
+/// head, key blocks) and a merge. Both give the same bits (see ckv_kernels.h).
+extension CPUOperations {
+    package func attend(layer: Int) throws(Stopped) {
+        try enter(.other, reads: [.init(.query), .cache], writes: .init(.attended))
+        if piece.count == 1 { try attendOne(layer) } else { attendMany(layer) }
+        // Where a unit's columns are no whole blocks, the tokens' owners quantise once all units are done.
+        if arena[.attended].values != nil, !unitsAreBlocks {
+            try enter(.tokens, reads: .init(.attended), writes: .init(.attended))
+            let share = share(piece.count)
+            for token in share { quantise(.attended, piece.lowerBound + token) }
+        }
+    }
+
+    private var unitsAreBlocks: Bool { geometry.group * geometry.headDimension % Int(CKV_BLOCK) == 0 }
+
+    private func attendMany(_ layer: Int) {
+        let tiles = (piece.count + arena.unitTokens - 1) / arena.unitTokens
+        let units = tiles * geometry.keyValueHeads
+        // Later tokens see more keys: they go first, so that the last units handed out are small.
+        while let unit = draw(units) {
+            let tile = tiles - 1 - unit / geometry.keyValueHeads
+            let head = unit % geometry.keyValueHeads
+            let first = piece.lowerBound + tile * arena.unitTokens
+            let tokens = first..<min(first + arena.unitTokens, piece.upperBound)
+            var unit = arguments(layer, head, tokens)
+            table.pointee.attention(&unit)
+            finish(head, tokens)
+        }
+        drawn += units + workers
+    }
+
+    private func attendOne(_ layer: Int) throws(Stopped) {
+        let token = piece.lowerBound
+        let position = job.chunk.lowerBound + token
+        let blocks = position / Int(CKV_KEYS) + 1
+        let heads = geometry.keyValueHeads
+        let stride = geometry.headDimension + 2
+        // As many units as keep all workers busy, each a run of blocks of one head.
+        let runs = min(blocks, max(1, (2 * workers + heads - 1) / heads))
+        let units = heads * runs
+        while let unit = draw(units) {
+            let head = unit / runs
+            let run = unit % runs
+            var arguments = arguments(layer, head, token..<token + 1)
+            table.pointee.attention_partial(
+                &arguments, blocks * run / runs, blocks * (run + 1) / runs,
+                arena.partials + head * arena.partialBlocks * geometry.group * stride)
+        }
+        drawn += units + workers
+        if workers > 1 { try team.synchronise(worker: worker) }
+        for head in share(heads) {
+            let partials = arena.partials + head * arena.partialBlocks * geometry.group * stride
+            for member in 0..<geometry.group {
+                let column = (head * geometry.group + member) * geometry.headDimension
+                table.pointee.attention_merge(
+                    partials + member * stride, blocks, geometry.group * stride, geometry.headDimension,
+                    row(.attended, token) + column)
+            }
+            finish(head, token..<token + 1)
+        }
+    }
+
+    /// The next unit of work, or nil when all are handed out; every worker draws one too many.
+    private func draw(_ units: Int) -> Int? {
+        let unit = arena.ticket.wrappingAdd(1, ordering: .relaxed).oldValue - drawn
+        return unit < units ? unit : nil
+    }
+
+    private func finish(_ head: Int, _ tokens: Range<Int>) {
+        guard unitsAreBlocks else { return }
+        let width = geometry.group * geometry.headDimension
+        for token in tokens { quantise(.attended, token, columns: head * width..<(head + 1) * width) }
+    }
+
+    private func arguments(_ layer: Int, _ head: Int, _ tokens: Range<Int>) -> ckv_attention {
+        let width = geometry.headDimension
+        let column = head * geometry.group * width
+        let offset = head * width * cache.type.bytes
+        let position = job.chunk.lowerBound + tokens.lowerBound
+        let end = position + tokens.count
+        var attention = ckv_attention()
+        attention.head_dim = width
+        attention.group = geometry.group
+        attention.query = UnsafePointer(row(.query, tokens.lowerBound) + column)
+        attention.query_stride = geometry.queryWidth
+        attention.tokens = tokens.count
+        attention.position = position
+        attention.key = UnsafeRawPointer(cache.keys(layer, 0..<end).baseAddress).map { $0 + offset }
+        attention.value = UnsafeRawPointer(cache.values(layer, 0..<end).baseAddress).map { $0 + offset }
+        attention.kv_stride = geometry.keyValueWidth
+        attention.half = cache.type == .f16
+        attention.scale = 1 / Float(width).squareRoot()
+        attention.out = row(.attended, tokens.lowerBound) + column
+        attention.out_stride = geometry.queryWidth
+        attention.scratch = arena.scratch[worker]
+        return attention
+    }
+}

@@ -1,0 +1,142 @@
+import CKVKernels
+import Synchronization
+
+/// One worker's view of a team's forward pass on the CPU: splits each operation's work, orders the team by barriers.
+///
+/// Reused from run to run by `prepare`; allocates nothing afterwards.
+package final class CPUOperations: Operations, @unchecked Sendable {
+    // Used by its worker alone while a run is under way, by the engine between runs.
+    let geometry: Geometry
+    let table: UnsafePointer<ckv_table>
+    let weights: Weights
+    let arena: Arena
+    let team: any Team
+    package let worker: Int
+    let workers: Int
+    let angles: Angles
+    /// Keys and values of all positions up to the chunk's end.
+    package var cache: KVCache
+    /// Told of each layer's marks; worker 0 only.
+    package weak var recorder: (any LayerRecorder)?
+
+    private(set) var job = Job()
+    var hazards = Hazards()
+    /// Tokens (of the chunk) still worked on, and those of the current piece.
+    var active = 0..<0
+    var piece = 0..<0
+    /// Units drawn from the arena's ticket before the current operation.
+    var drawn = 0
+
+    /// What one run computes.
+    package struct Job: @unchecked Sendable {
+        /// The chunk's absolute positions.
+        package var chunk = 0..<0
+        /// Token ids of the chunk.
+        package var tokens: UnsafePointer<Int32>?
+        package var logits = Logits.none
+
+        package enum Logits {
+            /// Keys and values only.
+            case none
+            /// Of the chunk's last token, into the arena.
+            case last
+            /// Of all tokens, to [chunk tokens, vocabulary] floats.
+            case all(UnsafeMutablePointer<Float>)
+        }
+
+        package init() {}
+    }
+
+    package init(
+        weights: Weights, geometry: Geometry, arena: Arena, cache: KVCache, angles: Angles, team: any Team, worker: Int
+    ) {
+        self.geometry = geometry
+        table = weights.kernels.table
+        self.weights = weights
+        self.arena = arena
+        self.cache = cache
+        self.angles = angles
+        self.team = team
+        self.worker = worker
+        workers = team.count
+    }
+
+    /// Sets the next run up. The arena's ticket must be 0 (see `Arena.reset`).
+    package func prepare(_ job: Job) {
+        self.job = job
+        hazards = Hazards()
+        active = 0..<job.chunk.count
+        piece = 0..<0
+        drawn = 0
+    }
+
+    // MARK: Pieces
+
+    package var pieces: Int { (active.count + Arena.pieceTokens - 1) / Arena.pieceTokens }
+
+    package var prunesLastLayer: Bool {
+        if case .all = job.logits { false } else { true }
+    }
+
+    package func begin(piece index: Int) {
+        let first = active.lowerBound + index * Arena.pieceTokens
+        piece = first..<min(first + Arena.pieceTokens, active.upperBound)
+        hazards.piece()
+    }
+
+    package func keepLogitsTokens() {
+        switch job.logits {
+        case .all: break
+        case .last: active = job.chunk.count - 1..<job.chunk.count
+        case .none: active = 0..<0
+        }
+    }
+
+    package func synchronise() throws(Stopped) {
+        hazards = Hazards()
+        // Also for one worker: this is where a run's interrupt is noticed.
+        try team.synchronise(worker: worker)
+    }
+
+    func enter(
+        _ split: Hazards.Split, reads: Hazards.Resources, writes: Hazards.Resources
+    ) throws(Stopped) {
+        if hazards.enter(split, reads: reads, writes: writes), workers > 1 { try team.synchronise(worker: worker) }
+    }
+
+    /// This worker's part of `count` things.
+    func share(_ count: Int) -> Range<Int> { count * worker / workers..<count * (worker + 1) / workers }
+
+    /// Where a token of the chunk lies in a buffer: chunk-wide ones by chunk, the others by piece.
+    func row(_ activation: Activation, _ token: Int) -> UnsafeMutablePointer<Float> {
+        let buffer = arena[activation]
+        let wide = activation == .hidden || activation == .query
+        return buffer.floats + (wide ? token : token - piece.lowerBound) * buffer.width
+    }
+
+    package func mark(_ mark: LayerMark, layer: Int) {
+        guard worker == 0 else { return }
+        if mark == .end { arena.progress.add(job.chunk.count, ordering: .relaxed) }
+        recorder?.record(mark, layer: layer)
+    }
+}
+
+/// Takes note of a rank's way through the layers.
+package protocol LayerRecorder: AnyObject {
+    func record(_ mark: LayerMark, layer: Int)
+}
+
+/// Rotary angles of all positions, [positions, pairs, 2]; shared by all teams.
+package final class Angles: @unchecked Sendable {
+    // Immutable after init.
+    let values: UnsafeMutablePointer<Float>
+    package let positions: Int
+
+    package init(_ rotary: Rotary, positions: Int) {
+        self.positions = positions
+        values = .allocate(capacity: max(1, positions * rotary.pairs * 2))
+        rotary.angles(positions: positions, into: values)
+    }
+
+    deinit { values.deallocate() }
+}

@@ -1,0 +1,42 @@
+package import CKVKernels
+
+/// The kernels of one instruction set, chosen once at start.
+package struct Kernels: @unchecked Sendable {
+    // A static, immutable C table.
+    package let table: UnsafePointer<ckv_table>
+
+    package var name: String { String(cString: table.pointee.name) }
+
+    /// Tables that this machine can run, best first.
+    package static var supported: [Kernels] {
+        var count = 0
+        guard let tables = ckv_tables(&count) else { return [] }
+        return (0..<count).compactMap { tables[$0] }.filter { $0.pointee.supported() }.map { Kernels(table: $0) }
+    }
+
+    /// The best table, or the one of that name.
+    /// - Throws: `ModelError` naming the tables there are.
+    package static func choose(named name: String? = nil) throws(ModelError) -> Kernels {
+        let supported = supported
+        guard let choice = name == nil ? supported.first : supported.first(where: { $0.name == name }) else {
+            let names = supported.map(\.name).joined(separator: ", ")
+            throw ModelError(.unsupported, "no kernels \"\(name ?? "")\" on this machine; it has \(names)")
+        }
+        return choice
+    }
+
+    package static var formatNames: [String] {
+        var count = 0
+        guard let formats = ckv_formats(&count) else { return [] }
+        return (0..<count).compactMap { formats[$0].map { String(cString: $0.pointee.name) } }
+    }
+
+    /// The matrix product for weights of a format: with int8 activations when the format is quantised.
+    func product(_ format: UnsafePointer<ckv_format>) -> (@convention(c) (UnsafePointer<ckv_product>?) -> Void)? {
+        var count = 0
+        guard let formats = ckv_formats(&count), let index = (0..<count).first(where: { formats[$0] == format }) else {
+            return nil
+        }
+        return ckv_product_of(table, index, format.pointee.quantised)
+    }
+}

@@ -1,0 +1,235 @@
+import CKVKernels
+package import KVGGUF
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+/// How matrix inputs are handled: `int8` quantises them for quantised matrices; `float` is the exact mode (weights dequantised).
+package enum ActivationType: String, Sendable, CaseIterable {
+    case int8
+    case float = "f32"
+}
+
+/// A float vector (norm weights), [count].
+package struct Vector: @unchecked Sendable {
+    // Immutable after load; owned by `Weights`.
+    let values: UnsafePointer<Float>
+    package let count: Int
+}
+
+/// A weight matrix, [rows, columns], repacked for the kernels.
+package struct Matrix: @unchecked Sendable {
+    package let name: String
+    package let rows: Int
+    package let columns: Int
+    /// Takes int8 activations.
+    package let quantised: Bool
+    // Written by `Weights.pack` before any use; owned by `Weights`.
+    let packed: UnsafeMutableRawPointer
+    let packedBytes: Int
+    let product: @convention(c) (UnsafePointer<ckv_product>?) -> Void
+
+    var groups: Int { (rows + Int(CKV_GROUP) - 1) / Int(CKV_GROUP) }
+}
+
+/// A matrix whose rows are looked up, [rows, columns], as the file holds it.
+package struct Table: @unchecked Sendable {
+    // Bytes of the mapped file, alive as long as `Weights`.
+    let bytes: UnsafeRawPointer
+    let rowBytes: Int
+    let dequantise: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
+    package let rows: Int
+    package let columns: Int
+}
+
+/// All weights of a model: declared by the architecture (checked, address space reserved), then packed by workers, each its share.
+///
+/// Nothing is read or touched before `pack`; `packedBytes` tells beforehand what it will take.
+package final class Weights: @unchecked Sendable {
+    // Mutable only while the architecture declares, on one thread; `pack` writes disjoint parts.
+    private struct Pending {
+        let matrix: Matrix
+        let source: TensorInfo
+        let bytes: UnsafeRawBufferPointer
+        let format: UnsafePointer<ckv_format>
+        /// The format packed into, when it is not the file's (exact mode).
+        let target: UnsafePointer<ckv_format>
+        let groupBytes: Int
+    }
+
+    package let file: GGUFFile
+    package let kernels: Kernels
+    package let activations: ActivationType
+    private var pending: [Pending] = []
+    private var matrices: [String: Matrix] = [:]
+    private var allocations: [(UnsafeMutableRawPointer, Int)] = []
+    private let done = Atomic<Int>(0)
+
+    package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType) {
+        self.file = file
+        self.kernels = kernels
+        self.activations = activations
+    }
+
+    deinit {
+        for (base, bytes) in allocations { munmap(base, bytes) }
+    }
+
+    /// Bytes that the packed matrices take in memory.
+    package var packedBytes: Int { pending.reduce(0) { $0 + $1.matrix.packedBytes } }
+    /// Bytes packed so far, for progress.
+    package var packedSoFar: Int { done.load(ordering: .relaxed) }
+    /// Whether any matrix takes int8 (float) activations.
+    package private(set) var needsInt8 = false
+    package private(set) var needsFloat = false
+
+    package func has(_ name: String) -> Bool { file.tensor(name) != nil }
+
+    /// - Throws: `ModelError` when the file holds a tensor that we would have to skip.
+    package func refuse(_ name: String, because reason: String) throws(ModelError) {
+        if has(name) { throw ModelError(.unsupported, "\(file.path): tensor \(name): \(reason)") }
+    }
+
+    // MARK: Declaring
+
+    package func vector(_ name: String, count: Int) throws(ModelError) -> Vector {
+        let info = try tensor(name, [count])
+        let values = try Self.floats(of: info, in: file)
+        let base = try reserve(count * MemoryLayout<Float>.stride, for: name).assumingMemoryBound(to: Float.self)
+        base.update(from: values, count: count)
+        return Vector(values: UnsafePointer(base), count: count)
+    }
+
+    package func table(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Table {
+        let info = try tensor(name, [columns, rows])
+        let format = try format(of: info)
+        let bytes = try bytes(of: info)
+        guard let base = bytes.baseAddress, let dequantise = format.pointee.dequantise else {
+            throw ModelError(.badShape, "\(file.path): tensor \(name) is empty")
+        }
+        return Table(
+            bytes: base, rowBytes: bytes.count / rows, dequantise: dequantise, rows: rows, columns: columns)
+    }
+
+    package func matrix(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Matrix {
+        if let known = matrices[name] { return known }
+        let info = try tensor(name, [columns, rows])
+        let format = try format(of: info)
+        let exact = activations == .float && format.pointee.quantised
+        guard let target = exact ? ckv_format_of(CKV_F32.rawValue) : format,
+            let product = kernels.product(target), let packedBytes = target.pointee.packed_bytes
+        else { throw unsupported(info) }
+        let groups = (rows + Int(CKV_GROUP) - 1) / Int(CKV_GROUP)
+        let groupBytes = packedBytes(columns)
+        let matrix = Matrix(
+            name: name, rows: rows, columns: columns, quantised: target.pointee.quantised,
+            packed: try reserve(groups * groupBytes, for: name), packedBytes: groups * groupBytes, product: product)
+        pending.append(
+            Pending(
+                matrix: matrix, source: info, bytes: try bytes(of: info), format: format, target: target,
+                groupBytes: groupBytes))
+        matrices[name] = matrix
+        if matrix.quantised { needsInt8 = true } else { needsFloat = true }
+        return matrix
+    }
+
+    private func tensor(_ name: String, _ dimensions: [Int]) throws(ModelError) -> TensorInfo {
+        guard let info = file.tensor(name) else {
+            throw ModelError(.missingTensor, "\(file.path): tensor \(name) is missing")
+        }
+        guard info.dimensions == dimensions else {
+            throw ModelError(
+                .badShape, "\(file.path): tensor \(name) has dimensions \(info.dimensions); \(dimensions) expected")
+        }
+        return info
+    }
+
+    private func bytes(of info: TensorInfo) throws(ModelError) -> UnsafeRawBufferPointer {
+        do { return try file.bytes(of: info) } catch { throw ModelError(.unsupportedTensorType, "\(error)") }
+    }
+
+    private func format(of info: TensorInfo) throws(ModelError) -> UnsafePointer<ckv_format> {
+        guard let format = ckv_format_of(info.type.rawValue) else { throw unsupported(info) }
+        guard info.columns % Int(format.pointee.block) == 0 else {
+            throw ModelError(
+                .badShape,
+                "\(file.path): tensor \(info.name): \(info.columns) columns are no multiple of \(info.type)'s block")
+        }
+        return format
+    }
+
+    private func unsupported(_ info: TensorInfo) -> ModelError {
+        ModelError(
+            .unsupportedTensorType,
+            "\(file.path): tensor \(info.name) has type \(info.type), which this build cannot compute with; it knows "
+                + Kernels.formatNames.joined(separator: ", ") + ". Requantise the model to one of these.")
+    }
+
+    /// Address space only: pages come with the first touch, by the worker that packs them.
+    private func reserve(_ bytes: Int, for name: String) throws(ModelError) -> UnsafeMutableRawPointer {
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+        guard let base = mmap(nil, max(bytes, 1), PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED else {
+            throw ModelError(.memory, "no address space for \(bytes) bytes of \(name): errno \(errno)")
+        }
+        allocations.append((base, max(bytes, 1)))
+        return base
+    }
+
+    // MARK: Packing
+
+    /// Another team of the same model has packed them already.
+    package var isPacked: Bool { packedSoFar == packedBytes }
+
+    /// Repacks this worker's share of every matrix; workers 0 ..< count together pack all.
+    package func pack(worker: Int, of count: Int) {
+        var scratch: [Float] = []
+        for item in pending {
+            let groups = item.matrix.groups
+            for group in groups * worker / count..<groups * (worker + 1) / count {
+                pack(group, of: item, scratch: &scratch)
+                done.add(item.groupBytes, ordering: .relaxed)
+            }
+        }
+    }
+
+    private func pack(_ group: Int, of item: Pending, scratch: inout [Float]) {
+        let columns = item.matrix.columns
+        let first = group * Int(CKV_GROUP)
+        let count = min(Int(CKV_GROUP), item.matrix.rows - first)
+        let rowBytes = item.bytes.count / item.matrix.rows
+        guard let base = item.bytes.baseAddress else { return }
+        let source = base + first * rowBytes
+        let destination = item.matrix.packed + group * item.groupBytes
+        if item.format == item.target {
+            item.format.pointee.pack(source, rowBytes, count, columns, destination)
+            return
+        }
+        if scratch.count < columns * Int(CKV_GROUP) {
+            scratch = [Float](repeating: 0, count: columns * Int(CKV_GROUP))
+        }
+        scratch.withUnsafeMutableBufferPointer { floats in
+            item.format.pointee.dequantise(source, floats.baseAddress, count * columns)
+            item.target.pointee.pack(
+                floats.baseAddress, columns * MemoryLayout<Float>.stride, count, columns, destination)
+        }
+    }
+
+    /// Any tensor as floats.
+    package static func floats(of info: TensorInfo, in file: GGUFFile) throws(ModelError) -> [Float] {
+        guard let format = ckv_format_of(info.type.rawValue), info.columns % Int(format.pointee.block) == 0 else {
+            throw ModelError(
+                .unsupportedTensorType,
+                "\(file.path): tensor \(info.name) has type \(info.type), which this build cannot read")
+        }
+        let bytes: UnsafeRawBufferPointer
+        do { bytes = try file.bytes(of: info) } catch { throw ModelError(.unsupportedTensorType, "\(error)") }
+        return [Float](unsafeUninitializedCapacity: info.elements) { buffer, count in
+            format.pointee.dequantise(bytes.baseAddress, buffer.baseAddress, info.elements)
+            count = info.elements
+        }
+    }
+}

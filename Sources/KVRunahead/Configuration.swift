@@ -1,0 +1,84 @@
+/// How an engine is to run a model.
+public struct Configuration: Sendable {
+    /// Who computes a prompt.
+    public enum Strategy: String, Sendable, CaseIterable {
+        /// All threads in one group, one chunk.
+        case sequential
+        /// KV-Runahead: chunks on ranks, KV-cache segments handed on (Cho et al. 2024, section 3).
+        case runahead
+    }
+
+    /// How segments go from rank to rank.
+    public enum Link: String, Sendable, CaseIterable {
+        /// `shared` when all ranks are on one NUMA node, else `ring`.
+        case auto
+        /// Bytes are copied through a lock-free ring; each rank has its own KV-cache.
+        case ring
+        /// All ranks share one KV-cache; only descriptors are handed on.
+        case shared
+    }
+
+    /// Element type of the KV-cache.
+    public enum CacheElement: String, Sendable, CaseIterable {
+        case f16, f32
+    }
+
+    /// What quantised weights are multiplied with.
+    public enum Activations: String, Sendable, CaseIterable {
+        /// Activations in int8, with a scale per 32.
+        case int8
+        /// Float activations and dequantised weights: the exact mode, more memory and slower.
+        case f32
+    }
+
+    /// The GGUF file (the first one, when split).
+    public var model: String
+    /// Positions that the KV-cache holds; 0 = what the model was trained for.
+    public var contextLength = 0
+    /// Virtual ranks.
+    public var ranks = 1
+    /// Threads of each rank; nil = the CPUs there are, shared out. More than that is fitted, with a notice.
+    public var threadsPerRank: Int?
+    /// False: run as many threads as asked, even more than CPUs.
+    public var fitsThreads = true
+    public var strategy = Strategy.runahead
+    public var link = Link.auto
+    public var partition = Partition.even
+    public var cacheElement = CacheElement.f16
+    public var activations = Activations.int8
+    /// The kernels' instruction set, by name; nil = the best of this machine.
+    public var instructionSet: String?
+    /// The longest that any wait of a run may take, in seconds.
+    public var waitLimit = 300.0
+
+    public init(model: String) {
+        self.model = model
+    }
+}
+
+/// Why an engine cannot be opened or a run did not end well. The text names the file, field and value at fault.
+public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
+    public enum Code: String, Sendable {
+        /// The file is missing, broken or of a kind that this build cannot run.
+        case model
+        /// The request contradicts itself or the model (empty prompt, partition of another length, unknown token id).
+        case request
+        /// The prompt, or the answer so far, is longer than the context.
+        case context
+        /// The memory plan does not fit the machine.
+        case memory
+        /// The machine refused something.
+        case system
+        /// A rank failed or a wait passed its deadline.
+        case rank
+        /// The caller cancelled the run.
+        case cancelled
+    }
+    public let code: Code
+    public let description: String
+
+    public init(_ code: Code, _ description: String) {
+        self.code = code
+        self.description = description
+    }
+}

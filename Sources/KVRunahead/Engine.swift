@@ -1,0 +1,162 @@
+import Dispatch
+import KVFabric
+package import KVGGUF
+import KVModel
+package import KVText
+public import Logging
+import Synchronization
+
+/// A loaded model with its virtual ranks: prefill by KV-Runahead, decode by all threads, as events.
+///
+/// One request runs at a time, on the engine's own queue, never on Swift's cooperative pool; further ones wait their turn.
+/// Cancelling the task that reads a generation's events ends its prefill within one layer of the slowest rank; the engine stays usable.
+public final class Engine: Sendable {
+    /// What was decided at opening.
+    public struct Information: Sendable {
+        public let modelPath: String
+        public let architecture: String
+        public let kernels: String
+        public let contextLength: Int
+        public let ranks: Int
+        public let threadsPerRank: Int
+        /// CPUs of each rank's workers.
+        public let cpus: [[Int]]
+        public let link: Configuration.Link
+        public let memory: MemoryPlan
+        /// What the user should know: fitted threads, missing libnuma, ….
+        public let notices: [String]
+    }
+
+    public let information: Information
+    public let configuration: Configuration
+    package let file: GGUFFile
+    private let ranks: Ranks
+    private let queue = DispatchQueue(label: "kvcpu.engine")
+    private let cachedTokenizer = Mutex<Tokenizer?>(nil)
+
+    /// Opens a model: reads the file, checks the memory plan, starts the ranks, repacks the weights.
+    /// - Parameter progress: told of the loaded fraction, on the engine's queue.
+    /// - Throws: `EngineError`.
+    public static func open(
+        _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"),
+        progress: @escaping @Sendable (Double) -> Void = { _ in }
+    ) async throws -> Engine {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue(label: "kvcpu.open").async {
+                continuation.resume(with: Result { try Engine(configuration, logger: logger, progress: progress) })
+            }
+        }
+    }
+
+    /// The blocking form of `open`.
+    package init(
+        _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"), progress: (Double) -> Void = { _ in }
+    ) throws(EngineError) {
+        let opening = try Opening(configuration)
+        try opening.memory.check()
+        for notice in opening.notices { logger.notice("\(notice)") }
+        logger.debug(
+            "opened", metadata: ["model": "\(configuration.model)", "kernels": "\(opening.model.weights.kernels.name)"])
+        self.configuration = configuration
+        file = opening.file
+        ranks = try Ranks(
+            model: opening.model, configuration: opening.configuration, placement: opening.placement,
+            contextLength: opening.contextLength, progress: progress)
+        information = opening.information(link: ranks.link)
+    }
+
+    deinit { ranks.shutdown() }
+
+    // MARK: Text
+
+    /// - Throws: `EngineError` (model) when the model's tokenizer is one that this build does not know.
+    package func tokenizer() throws(EngineError) -> Tokenizer {
+        do {
+            return try cachedTokenizer.withLock { cached in
+                if let cached { return cached }
+                let tokenizer = try Tokenizer(try Vocabulary(file))
+                cached = tokenizer
+                return tokenizer
+            }
+        } catch { throw EngineError(.model, "\(configuration.model): \(error)") }
+    }
+
+    /// Token ids of a text: special tokens in it are text unless asked; BOS as the model wants it.
+    /// - Throws: `EngineError`.
+    public func tokenize(_ text: String, parseSpecial: Bool = false, addSpecial: Bool = true) throws(EngineError) -> [Int32] {
+        let tokenizer = try tokenizer()
+        do { return try tokenizer.encode(text, addSpecial: addSpecial, parseSpecial: parseSpecial) } catch {
+            throw EngineError(.request, "\(error)")
+        }
+    }
+
+    /// Text of token ids, without control tokens.
+    /// - Throws: `EngineError`.
+    public func detokenize(_ ids: [Int32]) throws(EngineError) -> String {
+        try tokenizer().decode(ids, special: false)
+    }
+
+    // MARK: Generation
+
+    /// Prefills the prompt and generates, as events. Ending the iteration, or cancelling its task, ends the run.
+    /// - Parameter prompt: token ids, at least one, at most the context.
+    public func generate(
+        _ prompt: [Int32], options: GenerationOptions = GenerationOptions()
+    ) -> AsyncThrowingStream<GenerationEvent, any Error> {
+        let start = MonotonicClock.now
+        let cancelled = Cancellation()
+        return AsyncThrowingStream { continuation in
+            continuation.onTermination = { reason in
+                if case .cancelled = reason { cancelled.raise() }
+            }
+            queue.async { [self] in
+                do {
+                    let generation = Generation(
+                        ranks: ranks, tokenizer: try tokenizer(), options: options,
+                        isCancelled: { cancelled.isRaised }, yield: { continuation.yield($0) })
+                    try generation.run(prompt, since: start)
+                    continuation.finish()
+                } catch { continuation.finish(throwing: error) }
+            }
+        }
+    }
+
+    /// Computes a prompt, leaving its KV-cache and last logits with the engine; for measurements.
+    /// - Returns: seconds of the prompt phase.
+    /// - Throws: `EngineError`, also when the task is cancelled.
+    public func prefill(_ prompt: [Int32], partition: Partition? = nil) async throws -> Double {
+        try await withRanks { ranks, isCancelled in
+            try ranks.prefill(prompt, partition: partition) { _ in
+                if isCancelled() { ranks.cancel() }
+            }.duration
+        }
+    }
+
+    /// Runs blocking work on the engine's queue; the task's cancellation is seen through the second argument.
+    package func withRanks<T: Sendable>(
+        _ body: @escaping @Sendable (Ranks, @Sendable () -> Bool) throws -> T
+    ) async throws -> T {
+        let cancelled = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                queue.async { [self] in
+                    continuation.resume(with: Result { try body(ranks) { cancelled.isRaised } })
+                }
+            }
+        } onCancel: {
+            cancelled.raise()
+        }
+    }
+
+    /// The blocking form of `withRanks`, for programs of one thread.
+    package func withRanksBlocking<T>(_ body: (Ranks) throws -> T) rethrows -> T {
+        try queue.sync { try body(ranks) }
+    }
+}
+
+/// One request's wish to end.
+private final class Cancellation: Sendable {
+    private let flag = Atomic<Bool>(false)
+    func raise() { flag.store(true, ordering: .relaxed) }
+    var isRaised: Bool { flag.load(ordering: .relaxed) }
+}

@@ -1,0 +1,108 @@
+import KVFabric
+import KVModel
+import KVText
+
+/// What a generation yields, in this order: prefill progress, tokens, and at the end its summary.
+public enum GenerationEvent: Sendable {
+    /// Fraction of the prompt phase that is done, 0 ... 1.
+    case prefill(Double)
+    case token(Token)
+    case finished(Summary)
+
+    public struct Token: Sendable {
+        public let id: Int32
+        /// Complete characters only: empty while a character's bytes are still coming.
+        public let text: String
+    }
+
+    public enum StopReason: String, Sendable {
+        /// The model ended its turn.
+        case stop
+        /// The asked number of tokens was reached.
+        case length
+        /// The context is full.
+        case context
+    }
+
+    public struct Summary: Sendable {
+        public let promptTokens: Int
+        public let generatedTokens: Int
+        /// Seconds from the request to the first token (TTFT), and of it the prompt phase.
+        public let timeToFirstToken: Double
+        public let prefillDuration: Double
+        /// Seconds per further token (TPOT); nil when there was none.
+        public let timePerOutputToken: Double?
+        public let stopReason: StopReason
+        /// Tokens of each rank's chunk.
+        public let partition: [Int]
+        public let timeline: Timeline
+        /// Payload bytes handed from rank to rank (counted also when only a descriptor was).
+        public let bytesHandedOver: UInt64
+    }
+}
+
+/// What to generate.
+public struct GenerationOptions: Sendable {
+    public var sampling = SamplingOptions()
+    /// At most this many tokens; nil = until the model stops or the context is full.
+    public var maximumTokens: Int?
+    /// False: end-of-turn tokens do not end the generation.
+    public var stopsAtEnd = true
+    /// Called on the engine's queue when the prompt is computed and nothing decoded yet.
+    package var inspectPrefill: (@Sendable (Ranks) -> Void)?
+    public init() {}
+}
+
+/// The way of the data on one screen: tokens → ranks' chunks → last token's logits → sampler → text.
+struct Generation {
+    let ranks: Ranks
+    let tokenizer: Tokenizer
+    let options: GenerationOptions
+    let isCancelled: @Sendable () -> Bool
+    let yield: (GenerationEvent) -> Void
+
+    /// - Throws: `EngineError`.
+    func run(_ prompt: [Int32], since start: UInt64) throws(EngineError) {
+        try options.sampling.validate()
+        let prefill = try ranks.prefill(prompt) { done in
+            if isCancelled() { ranks.cancel() }
+            yield(.prefill(done))
+        }
+        yield(.prefill(1))
+        options.inspectPrefill?(ranks)
+        var sampler = Sampler(options.sampling, history: prompt)
+        var text = StreamDecoder(tokenizer)
+        var generated = 0
+        var firstToken: UInt64?
+        var reason = GenerationEvent.StopReason.length
+        while generated < options.maximumTokens ?? .max {
+            if isCancelled() { throw EngineError(.cancelled, "cancelled after \(generated) tokens") }
+            let id = sampler.next(ranks.logits)
+            if firstToken == nil { firstToken = MonotonicClock.now }
+            if options.stopsAtEnd, tokenizer.vocabulary.stopIDs.contains(id) {
+                reason = .stop
+                break
+            }
+            generated += 1
+            yield(.token(.init(id: id, text: text.append(id))))
+            if generated == options.maximumTokens { break }
+            if ranks.length == ranks.contextLength {
+                reason = .context
+                break
+            }
+            try ranks.decode(id)
+        }
+        let rest = text.finish()
+        if !rest.isEmpty { yield(.token(.init(id: -1, text: rest))) }
+        let first = firstToken ?? MonotonicClock.now
+        let decoded = Double(MonotonicClock.now - first) * 1e-9
+        yield(
+            .finished(
+                .init(
+                    promptTokens: prompt.count, generatedTokens: generated,
+                    timeToFirstToken: Double(first - start) * 1e-9, prefillDuration: prefill.duration,
+                    timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason,
+                    partition: prefill.chunks.map(\.count), timeline: prefill.timeline,
+                    bytesHandedOver: prefill.bytesHandedOver)))
+    }
+}

@@ -1,0 +1,153 @@
+import KVGGUF
+import KVModel
+import KVTestSupport
+import XCTest
+
+import KVRunahead
+
+/// The product's contract: logits, KV-cache and continuation are the same bits whatever ranks, threads, partition and link.
+final class BitIdentityTests: XCTestCase {
+    /// Even, random ones, and extremes: one-token chunks, empty chunks, everything on the last or the first rank.
+    static func partitions(_ tokens: Int, ranks: Int, random count: Int, seed: UInt64) -> [Partition] {
+        var random = SplitMix64(seed: seed)
+        var partitions: [Partition] = [.even]
+        for _ in 0..<count {
+            let cuts = ([0, tokens] + (0..<ranks - 1).map { _ in Int.random(in: 0...tokens, using: &random) }).sorted()
+            partitions.append(.tokens(zip(cuts, cuts.dropFirst()).map { $1 - $0 }))
+        }
+        let ones = [Int](repeating: 1, count: ranks - 1)
+        let none = [Int](repeating: 0, count: ranks - 1)
+        partitions.append(.tokens(ones + [tokens - ranks + 1]))
+        partitions.append(.tokens([tokens - ranks + 1] + ones))
+        partitions.append(.tokens(none + [tokens]))
+        partitions.append(.tokens([tokens] + none))
+        if ranks > 2 { partitions.append(.tokens([tokens / 2] + none.dropLast() + [tokens - tokens / 2])) }
+        return partitions
+    }
+
+    struct Matrix {
+        var ranks = [1, 2, 3, 4, 8]
+        var threads = [1, 2, 3]
+        var random = 20
+        var links: [Configuration.Link] = [.ring, .shared]
+        var caches: [Configuration.CacheElement] = [.f16, .f32]
+        var steps = 16
+    }
+
+    /// Runs the whole matrix against one rank with one thread.
+    func check(_ path: String, _ activations: ActivationType, tokens: [Int32], _ matrix: Matrix, kernels: String? = nil) throws {
+        let model = try TestModels.model(path, activations, kernels: kernels)
+        var runs = 0
+        for cache in matrix.caches {
+            var configuration = Configuration(model: path)
+            configuration.cacheElement = cache
+            configuration.threadsPerRank = 1
+            let context = tokens.count + matrix.steps
+            let alone = try TestModels.ranks(model, configuration, context: context)
+            let expected = try RunBits(alone, tokens, partition: .even, steps: matrix.steps)
+            alone.shutdown()
+            XCTAssertTrue(expected.logits.contains { $0 != 0 }, "logits are all zero")
+            XCTAssertTrue(expected.logits.allSatisfy { Float(bitPattern: $0).isFinite }, "logits are not finite")
+            for ranks in matrix.ranks {
+                for threads in matrix.threads {
+                    for link in matrix.links {
+                        configuration.ranks = ranks
+                        configuration.threadsPerRank = threads
+                        configuration.link = link
+                        let team = try TestModels.ranks(model, configuration, context: context)
+                        let seed = UInt64(ranks * 100 + threads * 10 + (link == .ring ? 1 : 0))
+                        for partition in Self.partitions(tokens.count, ranks: ranks, random: matrix.random, seed: seed) {
+                            let bits = try RunBits(team, tokens, partition: partition, steps: matrix.steps)
+                            let label = "\(cache) \(ranks)×\(threads) \(link) \(partition)"
+                            XCTAssertTrue(bits.logits == expected.logits, "logits differ: \(label)")
+                            XCTAssertTrue(bits.cache == expected.cache, "KV-cache differs: \(label)")
+                            XCTAssertEqual(bits.continuation, expected.continuation, "continuation differs: \(label)")
+                            runs += 1
+                        }
+                        team.shutdown()
+                    }
+                }
+            }
+        }
+        print("bit identity: \(runs) runs of \(path.split(separator: "/").suffix(2).joined(separator: "/")) equal one rank's")
+    }
+
+    func fixtureTokens(_ name: String) throws -> [Int32] {
+        try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors")).integers("input_ids").map(Int32.init)
+    }
+
+    func testGroupedQueryFixture() throws {
+        try check(TestModels.fixture("llama-gqa"), .int8, tokens: fixtureTokens("llama-gqa"), Matrix())
+    }
+
+    func testMultiHeadFixture() throws {
+        try check(
+            TestModels.fixture("llama-mha-tied-rope3"), .int8, tokens: fixtureTokens("llama-mha-tied-rope3"), Matrix())
+    }
+
+    func testQuantisedFixture() throws {
+        let tokens = try fixtureTokens("q-llama-q8_0")
+        for activations in ActivationType.allCases {
+            try check(TestModels.fixture("q-llama-q8_0"), activations, tokens: tokens, Matrix())
+        }
+    }
+
+    /// The default model on a 300-token prompt. In a debug build its kernels are unoptimised, so that only a sample of the matrix fits.
+    func testDefaultModel() throws {
+        let text = try String(contentsOfFile: Fixtures.require("smollm2/prompt.txt"), encoding: .utf8)
+        let path = try TestModels.standard()
+        let engine = try Engine(Configuration(model: path))
+        let tokens = Array((try engine.tokenize(text + " " + text)).prefix(300))
+        XCTAssertEqual(tokens.count, 300)
+        var matrix = Matrix()
+        #if DEBUG
+            matrix.ranks = [3]
+            matrix.threads = [2]
+            matrix.random = 1
+            matrix.caches = [.f16]
+            matrix.steps = 2
+            try check(path, .int8, tokens: Array(tokens.prefix(140)), matrix)
+        #else
+            try check(path, .int8, tokens: tokens, matrix)
+        #endif
+    }
+
+    /// Prompts shorter than the ranks leave some without work.
+    func testShortPrompts() throws {
+        let tokens = try fixtureTokens("llama-gqa")
+        for count in 1...5 {
+            var matrix = Matrix()
+            matrix.ranks = [count]
+            matrix.threads = [1]
+            matrix.random = 3
+            try check(TestModels.fixture("llama-gqa"), .int8, tokens: Array(tokens.prefix(count)), matrix)
+            let model = try TestModels.model(TestModels.fixture("llama-gqa"), .int8)
+            var configuration = Configuration(model: "")
+            configuration.threadsPerRank = 1
+            let alone = try RunBits(
+                TestModels.ranks(model, configuration, context: 64), Array(tokens.prefix(count)), partition: .even, steps: 4)
+            configuration.ranks = 8
+            let eight = try RunBits(
+                TestModels.ranks(model, configuration, context: 64), Array(tokens.prefix(count)), partition: .even, steps: 4)
+            XCTAssertEqual(alone, eight)
+        }
+    }
+
+    /// Every instruction set of this machine gives the scalar reference's bits.
+    func testInstructionSets() throws {
+        for name in ["llama-gqa", "q-llama-q8_0"] {
+            let tokens = try fixtureTokens(name)
+            var reference: RunBits?
+            for kernels in Kernels.supported.reversed() {
+                let model = try TestModels.model(TestModels.fixture(name), .int8, kernels: kernels.name)
+                var configuration = Configuration(model: "")
+                configuration.ranks = 2
+                configuration.threadsPerRank = 1
+                let bits = try RunBits(
+                    TestModels.ranks(model, configuration, context: tokens.count + 8), tokens, partition: .even, steps: 8)
+                if let reference { XCTAssertTrue(bits == reference, "\(name): \(kernels.name) differs") }
+                reference = reference ?? bits
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+import KVGGUF
+import KVModel
+import KVTestSupport
+import XCTest
+
+import KVRunahead
+
+/// Logits, caches and continuations against Hugging Face transformers in float64 (fixtures/INDEX.md gives the bounds).
+final class FixtureTests: XCTestCase {
+    func testGroupedQuery() throws { try check("llama-gqa") }
+    func testMultiHeadTiedRope3() throws { try check("llama-mha-tied-rope3") }
+    func testQ8WithFloatActivations() throws { try check("q-llama-q8_0") }
+
+    func check(_ name: String, ranks: Int = 3) throws {
+        let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
+        let tokens = try expected.integers("input_ids").map(Int32.init)
+        var configuration = Configuration(model: try TestModels.fixture(name))
+        configuration.cacheElement = .f32
+        configuration.ranks = ranks
+        configuration.threadsPerRank = 1
+        let model = try TestModels.model(configuration.model, .float)
+        let steps = 32
+        let team = try TestModels.ranks(model, configuration, context: tokens.count + steps)
+        let vocabulary = model.geometry.vocabulary
+        var logits = [Float](repeating: .nan, count: tokens.count * vocabulary)
+        try logits.withUnsafeMutableBufferPointer { buffer in
+            _ = try team.prefill(tokens, allLogits: buffer.baseAddress)
+        }
+        let truth = try expected.floats("logits_f64")
+        XCTAssertEqual(logits.count, truth.count)
+        let error = zip(logits, truth).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
+        XCTAssertLessThanOrEqual(error, 5e-4, "\(name): logits")
+        print("\(name): largest logit error \(error)")
+        try checkCache(name, team.cache, expected, positions: tokens.count)
+
+        // A prefill that computes the last token only has the same bits there.
+        _ = try team.prefill(tokens)
+        XCTAssertTrue(team.logits.elementsEqual(logits.suffix(vocabulary)), "\(name): last-layer pruning changes logits")
+        var sampler = Sampler(.greedy)
+        var ids: [Int32] = []
+        for _ in 0..<steps {
+            let id = sampler.next(team.logits)
+            ids.append(id)
+            try team.decode(id)
+        }
+        XCTAssertEqual(ids, try expected.integers("greedy_ids").map(Int32.init), "\(name): continuation")
+    }
+
+    /// Keys are stored with adjacent pairs, the fixture's with halves.
+    func checkCache(_ name: String, _ cache: KVCache, _ expected: SafetensorsFile, positions: Int) throws {
+        let geometry = cache.geometry
+        let width = geometry.headDimension
+        for (tensor, isValue) in [("k_cache", false), ("v_cache", true)] {
+            let truth = try expected.floats(tensor)
+            let largest = truth.reduce(Float(0)) { max($0, abs($1)) }
+            var error = Float(0)
+            for layer in 0..<geometry.layers {
+                for head in 0..<geometry.keyValueHeads {
+                    let rows = cache.floats(layer: layer, value: isValue, head: head, positions: positions)
+                    let base = (layer * geometry.keyValueHeads + head) * positions * width
+                    for position in 0..<positions {
+                        for element in 0..<width {
+                            let source = isValue ? element : element < width / 2 ? 2 * element : 2 * (element - width / 2) + 1
+                            let value = rows[position * width + source]
+                            error = max(error, abs(value - truth[base + position * width + element]))
+                        }
+                    }
+                }
+            }
+            XCTAssertLessThanOrEqual(error, 1e-4 * largest, "\(name): \(tensor)")
+        }
+    }
+
+    // MARK: The default model
+
+    func standard(_ activations: ActivationType) throws -> (Ranks, SafetensorsFile, [Int32]) {
+        let expected = try SafetensorsFile(path: try Fixtures.require("smollm2/expected.safetensors"))
+        let tokens = try expected.integers("input_ids").map(Int32.init)
+        var configuration = Configuration(model: try TestModels.standard())
+        configuration.cacheElement = activations == .float ? .f32 : .f16
+        configuration.ranks = 2
+        configuration.threadsPerRank = 1
+        let model = try TestModels.model(configuration.model, activations)
+        return (try TestModels.ranks(model, configuration, context: tokens.count + 48), expected, tokens)
+    }
+
+    /// The listed positions' logits. Each is the last token of a shorter prompt, which spares memory for all 247 × 49,152.
+    func logits(_ ranks: Ranks, _ tokens: [Int32], _ positions: [Int]) throws -> [[Float]] {
+        try positions.map { position in
+            _ = try ranks.prefill(Array(tokens.prefix(position + 1)))
+            return Array(ranks.logits)
+        }
+    }
+
+    func testDefaultModelExact() throws {
+        let (ranks, expected, tokens) = try standard(.float)
+        let positions = try expected.integers("positions")
+        let truth = try expected.floats("logits")
+        let vocabulary = ranks.model.geometry.vocabulary
+        let largest = truth.reduce(Float(0)) { max($0, abs($1)) }
+        var error = Float(0)
+        for (index, row) in try logits(ranks, tokens, positions).enumerated() {
+            for id in 0..<vocabulary { error = max(error, abs(row[id] - truth[index * vocabulary + id])) }
+        }
+        print("smollm2 exact: largest error / largest logit = \(error / largest)")
+        XCTAssertLessThanOrEqual(error / largest, 10 * 1.269e-6)
+        try checkLayers(ranks, expected, tokens)
+        XCTAssertEqual(try greedy(ranks, tokens, 48), try expected.integers("greedy_ids").map(Int32.init))
+    }
+
+    /// First and last layer's keys and values, within the same bound as the logits relative to their largest.
+    func checkLayers(_ ranks: Ranks, _ expected: SafetensorsFile, _ tokens: [Int32]) throws {
+        _ = try ranks.prefill(tokens)
+        let geometry = ranks.cache.geometry
+        let width = geometry.headDimension
+        for (name, layer, isValue) in [
+            ("key_layer_first", 0, false), ("value_layer_first", 0, true), ("key_layer_last", geometry.layers - 1, false),
+            ("value_layer_last", geometry.layers - 1, true),
+        ] {
+            let truth = try expected.floats(name)
+            let largest = truth.reduce(Float(0)) { max($0, abs($1)) }
+            var error = Float(0)
+            for head in 0..<geometry.keyValueHeads {
+                let rows = ranks.cache.floats(layer: layer, value: isValue, head: head, positions: tokens.count)
+                for index in 0..<tokens.count * width {
+                    let element = index % width
+                    let source = isValue ? element : element < width / 2 ? 2 * element : 2 * (element - width / 2) + 1
+                    error = max(error, abs(rows[index - element + source] - truth[head * tokens.count * width + index]))
+                }
+            }
+            XCTAssertLessThanOrEqual(error, 1e-4 * largest, name)
+        }
+    }
+
+    func greedy(_ ranks: Ranks, _ tokens: [Int32], _ count: Int) throws -> [Int32] {
+        _ = try ranks.prefill(tokens)
+        var sampler = Sampler(.greedy)
+        var ids: [Int32] = []
+        for _ in 0..<count {
+            ids.append(sampler.next(ranks.logits))
+            try ranks.decode(ids[ids.count - 1])
+        }
+        return ids
+    }
+
+    /// int8 activations: the same first 8 greedy tokens, and a divergence below 0.02 at every position.
+    func testDefaultModelInt8() throws {
+        let (ranks, expected, tokens) = try standard(.int8)
+        let positions = try expected.integers("positions")
+        let truth = try expected.floats("logits")
+        let vocabulary = ranks.model.geometry.vocabulary
+        for (index, row) in try logits(ranks, tokens, positions).enumerated() {
+            let divergence = Self.divergence(Array(truth[index * vocabulary..<(index + 1) * vocabulary]), row)
+            print("smollm2 int8: position \(positions[index]) divergence \(divergence)")
+            XCTAssertLessThan(divergence, 0.02, "position \(positions[index])")
+            XCTAssertGreaterThan(divergence, 0)
+        }
+        XCTAssertEqual(
+            try greedy(ranks, tokens, 8), try expected.integers("greedy_ids").prefix(8).map(Int32.init))
+    }
+
+    /// Kullback-Leibler divergence of the softmax distributions, in nats.
+    static func divergence(_ truth: [Float], _ other: [Float]) -> Double {
+        func logSoftmax(_ logits: [Float]) -> [Double] {
+            let largest = Double(logits.max() ?? 0)
+            let sum = logits.reduce(0.0) { $0 + exp(Double($1) - largest) }
+            return logits.map { Double($0) - largest - log(sum) }
+        }
+        return zip(logSoftmax(truth), logSoftmax(other)).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
+    }
+}
