@@ -1,0 +1,136 @@
+import ArgumentParser
+import Foundation
+import KVFabric
+import KVGGUF
+import KVModel
+import KVRunahead
+
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Shows a model's metadata, tensors and memory plan, the machine, and the placement that would be chosen.")
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var engine: EngineOptions
+    @Flag(help: "All metadata, arrays in full")
+    var all = false
+    @Flag(help: "List every tensor")
+    var tensors = false
+    @Option(help: "Write this tensor as F32 to -o")
+    var tensor: String?
+    @Option(name: [.short, .long], help: "A safetensors file, with --tensor")
+    var output: String?
+
+    func validate() throws {
+        if (tensor == nil) != (output == nil) { throw ValidationError("--tensor NAME and -o FILE belong together") }
+    }
+
+    func run() throws {
+        let path = try model.path()
+        let file: GGUFFile
+        do { file = try GGUFFile(path: path) } catch { throw Failure.run("\(error)") }
+        if let tensor, let output {
+            try write(tensor, of: file, to: output)
+            return
+        }
+        try Terminal.output(metadata(file) + tensorTable(file))
+        try Terminal.output(machine(Topology.read()))
+        let opening = try Opening(try engine.configuration(path))
+        try Terminal.output(plan(opening))
+    }
+
+    private func metadata(_ file: GGUFFile) -> String {
+        var text = "\(file.path): GGUF v\(file.version), \(MemoryPlan.text(file.fileBytes))\n"
+        for key in file.metadata.keys {
+            guard let value = file.metadata[key] else { continue }
+            if case .array(let array) = value, all {
+                let items = array.elementType == .string ? array.strings() : array.values().map(\.short)
+                text += "  \(key) = [\(items.joined(separator: ", "))]\n"
+            } else if case .string(let string) = value, all {
+                text += "  \(key) = \"\(string)\"\n"
+            } else {
+                text += "  \(key) = \(value.short.replacingOccurrences(of: "\n", with: "\\n"))\n"
+            }
+        }
+        return text
+    }
+
+    private func tensorTable(_ file: GGUFFile) -> String {
+        var types: [TensorType: (count: Int, elements: Int, bytes: Int)] = [:]
+        for tensor in file.tensors {
+            let old = types[tensor.type] ?? (0, 0, 0)
+            types[tensor.type] = (old.count + 1, old.elements + tensor.elements, old.bytes + (tensor.byteCount ?? 0))
+        }
+        var text = "tensors\n"
+        for (type, sum) in types.sorted(by: { $0.value.bytes > $1.value.bytes }) {
+            text += "  \(type): \(sum.count) tensors, \(sum.elements) elements, \(MemoryPlan.text(sum.bytes))\n"
+        }
+        if tensors {
+            for tensor in file.tensors { text += "  \(tensor.name) \(tensor.type) \(tensor.dimensions)\n" }
+        }
+        return text
+    }
+
+    private func machine(_ topology: Topology) -> String {
+        var text = "machine\n"
+        for node in topology.nodes {
+            text +=
+                "  node \(node.id): CPUs \(Self.list(node.cpus)), \(MemoryPlan.text(Int(clamping: node.memoryTotal))), "
+                + "\(MemoryPlan.text(Int(clamping: node.memoryFree))) free\n"
+        }
+        for (group, cpus) in Dictionary(grouping: topology.cpus, by: \.cacheGroup).sorted(by: { $0.key < $1.key }) {
+            text += "  last-level cache \(group): CPUs \(Self.list(cpus.map(\.id)))\n"
+        }
+        let cores = Dictionary(grouping: topology.cpus) { "\($0.package) \($0.core)" }.count
+        text += "  \(topology.cpus.count) CPUs on \(cores) cores, allowed \(Self.list(topology.allowed))"
+        text += topology.cpuQuota.map { ", quota \($0) CPUs" } ?? ""
+        text += topology.memoryLimit.map { ", memory limit \(MemoryPlan.text(Int(clamping: $0)))" } ?? ""
+        text += "\n  kernels \(Kernels.supported.map(\.name).joined(separator: ", "))\n"
+        return text + topology.notes.map { "  \($0)\n" }.joined()
+    }
+
+    private func plan(_ opening: Opening) -> String {
+        let geometry = opening.model.geometry
+        var text =
+            "model\n  \(geometry.layers) layers, embedding \(geometry.embedding), \(geometry.heads) heads on "
+            + "\(geometry.keyValueHeads) key/value heads of \(geometry.headDimension), feed-forward \(geometry.feedForward), "
+            + "vocabulary \(geometry.vocabulary)\n"
+        let memory = opening.memory
+        text +=
+            "memory plan for \(opening.contextLength) positions\n  weights \(MemoryPlan.text(memory.weights)), KV-cache "
+            + "\(MemoryPlan.text(memory.caches)), scratch \(MemoryPlan.text(memory.arenas)), rings \(MemoryPlan.text(memory.rings)): "
+            + "\(MemoryPlan.text(memory.total)) of \(memory.available.map(MemoryPlan.text) ?? "an unknown amount")\n"
+        text += "placement\n"
+        for (index, rank) in opening.placement.ranks.enumerated() {
+            text +=
+                "  rank \(index): CPUs \(rank.cpus.map(String.init).joined(separator: ",")), "
+                + (rank.node.map { "node \($0)" } ?? "no node") + "\n"
+        }
+        return text + opening.placement.notes.map { "  \($0)\n" }.joined()
+    }
+
+    /// "0-3,8".
+    private static func list(_ cpus: [Int]) -> String {
+        var parts: [String] = []
+        var cpus = cpus.sorted()[...]
+        while let first = cpus.popFirst() {
+            var last = first
+            while cpus.first == last + 1 { last = cpus.removeFirst() }
+            parts.append(first == last ? "\(first)" : "\(first)-\(last)")
+        }
+        return parts.joined(separator: ",")
+    }
+
+    private func write(_ name: String, of file: GGUFFile, to output: String) throws {
+        guard let info = file.tensor(name) else {
+            let near = file.tensors.map(\.name).filter { $0.contains(name) || name.contains($0) }.prefix(8)
+            let known = near.isEmpty ? file.tensors.prefix(4).map(\.name) : Array(near)
+            throw Failure.run("\(file.path): no tensor \(name); there is for instance \(known.joined(separator: ", "))")
+        }
+        do {
+            let floats = try Weights.floats(of: info, in: file)
+            let writer = try SafetensorsWriter(path: output, tensors: [(name, "F32", info.dimensions.reversed())])
+            try floats.withUnsafeBytes { try writer.append($0, to: name) }
+            try writer.finish()
+        } catch { throw Failure.run("\(error)") }
+    }
+}

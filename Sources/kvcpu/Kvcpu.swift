@@ -1,0 +1,64 @@
+import ArgumentParser
+import KVRunahead
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+struct Kvcpu: AsyncParsableCommand {
+    static let version = "0.1.0"
+    static let configuration = CommandConfiguration(
+        commandName: "kvcpu",
+        abstract: "Language models on CPUs with a short time to first token: prompts are computed by KV-Runahead ranks.",
+        version: version,
+        subcommands: [Run.self, Chat.self, Bench.self, Inspect.self, Dump.self, Tokenize.self],
+        defaultSubcommand: Run.self)
+}
+
+/// The entry: exit codes are 0, 1 (the run failed), 2 (the request is wrong), 130 (interrupted).
+@main
+enum Main {
+    static func main() async {
+        // A closed pipe is an error of write, not the end of the process without a word.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try Kvcpu.parseAsRoot()
+            Terminal.warnIfDebugBuild()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as Failure {
+            if !error.message.isEmpty { Terminal.error(error.message) }
+            exit(error.code)
+        } catch let error as EngineError {
+            Terminal.error(error.description)
+            exit(error.code == .request ? 2 : error.code == .cancelled ? 130 : 1)
+        } catch {
+            let message = Kvcpu.fullMessage(for: error)
+            switch Kvcpu.exitCode(for: error) {
+            case .success:
+                print(message)
+                exit(0)
+            case .validationFailure:
+                Terminal.write(message + "\n")
+                exit(2)
+            default:
+                Terminal.error("\(error)")
+                exit(1)
+            }
+        }
+    }
+}
+
+/// An end of the program with a message and an exit code.
+struct Failure: Error {
+    let code: Int32
+    let message: String
+
+    static func usage(_ message: String) -> Failure { Failure(code: 2, message: message) }
+    static func run(_ message: String) -> Failure { Failure(code: 1, message: message) }
+}

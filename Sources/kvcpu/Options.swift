@@ -1,0 +1,165 @@
+public import ArgumentParser
+import Foundation
+public import KVRunahead
+
+/// The model file; without `-m` the default model, where `make model` puts it.
+struct ModelOptions: ParsableArguments {
+    @Option(
+        name: [.short, .long],
+        help: "GGUF file (of a split model the first); default: SmolLM2-135M-Instruct Q4_1 as fetched by `make model`")
+    var model: String?
+
+    static var defaultPath: String {
+        let cache = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 }
+        return (cache ?? NSHomeDirectory() + "/.cache") + "/kvcpu/SmolLM2-135M-Instruct.Q4_1.gguf"
+    }
+
+    func path() throws(Failure) -> String {
+        if let model { return model }
+        guard FileManager.default.fileExists(atPath: Self.defaultPath) else {
+            throw .run("the default model is not at \(Self.defaultPath): run `make model`, or give a GGUF file with -m")
+        }
+        return Self.defaultPath
+    }
+}
+
+extension Configuration.Strategy: ExpressibleByArgument {}
+extension Configuration.Link: ExpressibleByArgument {}
+extension Configuration.CacheElement: ExpressibleByArgument {}
+extension Configuration.Activations: ExpressibleByArgument {}
+
+/// How the engine runs.
+struct EngineOptions: ParsableArguments {
+    @Option(
+        name: [.customShort("c"), .customLong("ctx-size")], parsing: .unconditional,
+        help: "Positions of the KV-cache; 0: what the model was trained for")
+    var contextSize = 0
+    @Option(parsing: .unconditional, help: "Virtual ranks; default: one per last-level cache")
+    var ranks: Int?
+    @Option(
+        name: [.customShort("t"), .customLong("threads-per-rank")], parsing: .unconditional,
+        help: "Threads of each rank, fitted to the CPUs there are; default: all, shared out")
+    var threadsPerRank: Int?
+    @Flag(help: "Run as many threads as asked, even more than CPUs")
+    var oversubscribe = false
+    @Option(help: "even, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
+    var partition = "even"
+    @Option(help: "Who computes the prompt")
+    var strategy = Configuration.Strategy.runahead
+    @Option(help: "How KV-cache segments go from rank to rank")
+    var link = Configuration.Link.auto
+    @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element type of the KV-cache")
+    var cacheType = Configuration.CacheElement.f16
+    @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
+    var activations = Configuration.Activations.int8
+    @Option(help: "Instruction set of the kernels: scalar, avx2, avx512; default: the best of this machine")
+    var isa: String?
+
+    func validate() throws {
+        if let ranks, !(1...1024).contains(ranks) { throw ValidationError("--ranks is \(ranks); it must be 1 to 1024") }
+        if let threadsPerRank, !(1...1024).contains(threadsPerRank) {
+            throw ValidationError("--threads-per-rank is \(threadsPerRank); it must be 1 to 1024")
+        }
+        if contextSize < 0 { throw ValidationError("--ctx-size is \(contextSize); it must be 0 or more") }
+    }
+
+    /// - Throws: `EngineError` when the partition cannot be read.
+    func configuration(_ model: String) throws -> Configuration {
+        var configuration = Configuration(model: model)
+        configuration.contextLength = contextSize
+        configuration.ranks = ranks ?? Configuration.defaultRanks()
+        configuration.threadsPerRank = threadsPerRank
+        configuration.fitsThreads = !oversubscribe
+        configuration.strategy = strategy
+        configuration.link = link
+        configuration.partition = try Partition(parsing: partition)
+        configuration.cacheElement = cacheType
+        configuration.activations = activations
+        configuration.instructionSet = isa
+        return configuration
+    }
+}
+
+/// How tokens are chosen; names and defaults as llama.cpp's.
+struct SamplingFlags: ParsableArguments {
+    @Option(name: [.customLong("temp"), .customLong("temperature")], parsing: .unconditional, help: "Temperature; 0: greedy")
+    var temperature = 0.8
+    @Option(parsing: .unconditional, help: "Only the k likeliest; 0: all")
+    var topK = 40
+    @Option(parsing: .unconditional, help: "Only the likeliest that reach this probability together; 1: all")
+    var topP = 0.95
+    @Option(parsing: .unconditional, help: "Only those at least this fraction as likely as the likeliest; 0: all")
+    var minP = 0.05
+    @Option(parsing: .unconditional, help: "Penalty on tokens of the recent past; 1: none")
+    var repeatPenalty = 1.0
+    @Option(name: [.customLong("repeat-last-n")], parsing: .unconditional, help: "How many tokens are the recent past")
+    var repeatLast = 64
+    @Option(name: [.short, .long], parsing: .unconditional, help: "Seed of the draws; -1: a random one")
+    var seed = -1
+
+    func options() throws(EngineError) -> SamplingOptions {
+        var options = SamplingOptions()
+        options.temperature = temperature
+        options.topK = topK
+        options.topP = topP
+        options.minP = minP
+        options.repeatPenalty = repeatPenalty
+        options.repeatLast = repeatLast
+        options.seed = seed < 0 ? UInt64.random(in: 0 ... .max) : UInt64(seed)
+        try options.validate()
+        return options
+    }
+}
+
+/// Where the prompt comes from.
+struct PromptOptions: ParsableArguments {
+    @Option(name: [.short, .long], help: "The prompt")
+    var prompt: String?
+    @Option(name: [.short, .long], help: "A file with the prompt; - for standard input")
+    var file: String?
+
+    func validate() throws {
+        if prompt != nil, file != nil { throw ValidationError("give -p or -f, not both") }
+    }
+
+    /// The prompt's bytes: from -p, -f, or standard input when that is no terminal.
+    func bytes() throws(Failure) -> [UInt8] {
+        if let prompt { return Array(prompt.utf8) }
+        if let file, file != "-" {
+            do { return [UInt8](try Data(contentsOf: URL(fileURLWithPath: file))) } catch {
+                throw .run("\(file): \((error as NSError).localizedDescription)")
+            }
+        }
+        guard file == "-" || !Terminal.inputIsTerminal else {
+            throw .usage("no prompt: give -p TEXT or -f FILE, or pipe it in")
+        }
+        return [UInt8](FileHandle.standardInput.readDataToEndOfFile())
+    }
+
+    /// The prompt as text, not empty.
+    func text() throws(Failure) -> String {
+        let bytes = try bytes()
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            let name = file == nil || file == "-" ? "standard input" : file ?? ""
+            throw .run("\(name): not UTF-8 (first wrong byte at offset \(Self.firstInvalid(bytes)))")
+        }
+        guard !text.isEmpty else { throw .usage("the prompt is empty") }
+        return text
+    }
+
+    /// Offset of the first byte that belongs to no valid UTF-8 sequence.
+    static func firstInvalid(_ bytes: [UInt8]) -> Int {
+        // The longest valid prefix, by bisection: prefixes that only end within a character count as valid.
+        func isValid(_ count: Int) -> Bool {
+            (0...3).contains { count >= $0 && String(validating: bytes[..<(count - $0)], as: UTF8.self) != nil }
+        }
+        var low = 0
+        var high = bytes.count
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if isValid(middle) { low = middle } else { high = middle - 1 }
+        }
+        while low > 0, String(validating: bytes[..<low], as: UTF8.self) == nil { low -= 1 }
+        return low
+    }
+}

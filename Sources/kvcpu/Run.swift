@@ -1,0 +1,144 @@
+import ArgumentParser
+import Foundation
+import KVRunahead
+import KVText
+import Synchronization
+
+enum StatsFormat: String, CaseIterable, ExpressibleByArgument {
+    case text, json, none
+}
+
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Answers a prompt: text on standard output, timings on standard error (default).")
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var prompt: PromptOptions
+    @OptionGroup var engine: EngineOptions
+    @OptionGroup var sampling: SamplingFlags
+    @Option(
+        name: [.customShort("n"), .customLong("n-predict"), .customLong("predict")],
+        help: "Tokens to generate at most; -1: until the model stops")
+    var predict = -1
+    @Flag(help: "Write the prompt as a user's message in the model's chat template")
+    var chat = false
+    @Option(name: [.customLong("sys", withSingleDash: true), .customLong("system")], help: "System message, with --chat")
+    var system: String?
+    @Flag(help: "Go on after end-of-turn tokens")
+    var ignoreEos = false
+    @Option(help: "The closing block: text, json (with hashes of logits and KV-cache) or none")
+    var stats = StatsFormat.text
+    @Option(help: "Write the prefill's timeline as Chrome trace JSON")
+    var timeline: String?
+    @Flag(help: "No progress bar")
+    var noProgress = false
+    @Flag(name: [.short, .long], help: "More on standard error, with a chart of the timeline")
+    var verbose = false
+
+    func run() async throws {
+        let text = try prompt.text()
+        var options = GenerationOptions()
+        options.sampling = try sampling.options()
+        options.maximumTokens = predict < 0 ? nil : predict
+        options.stopsAtEnd = !ignoreEos
+        let configuration = try engine.configuration(try model.path())
+        let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose)
+        let tokens = try tokens(text, engine)
+        let hashes = Mutex<PrefillHashes?>(nil)
+        if stats == .json {
+            options.inspectPrefill = { ranks in
+                let computed = PrefillHashes(ranks)
+                hashes.withLock { $0 = computed }
+            }
+        }
+        let outcome = try await generate(engine, tokens, options)
+        if let summary = outcome.summary {
+            if let timeline { try write(summary.timeline, timeline) }
+            report(engine, summary, hashes.withLock { $0 })
+        } else if outcome.interrupted {
+            Terminal.note(
+                "interrupted after \(outcome.generated) tokens, \(duration(outcome.elapsed))"
+                    + (outcome.firstToken.map { ", TTFT \(duration($0))" } ?? " in the prompt phase"))
+        }
+        if outcome.interrupted { throw Failure(code: 130, message: "") }
+    }
+
+    private func tokens(_ text: String, _ engine: Engine) throws -> [Int32] {
+        guard chat else { return try engine.tokenize(text, parseSpecial: true) }
+        return try ChatTokens(engine).encode(
+            (system.map { [ChatMessage(role: "system", content: $0)] } ?? []) + [ChatMessage(role: "user", content: text)])
+    }
+
+    struct Outcome {
+        var summary: GenerationEvent.Summary?
+        var interrupted = false
+        var generated = 0
+        var firstToken: Double?
+        var elapsed = 0.0
+    }
+
+    private func generate(_ engine: Engine, _ tokens: [Int32], _ options: GenerationOptions) async throws -> Outcome {
+        let bar = ProgressBar("prefill", enabled: !noProgress)
+        let start = Date()
+        let reader = Task { () throws -> Outcome in
+            var outcome = Outcome()
+            do {
+                for try await event in engine.generate(tokens, options: options) {
+                    switch event {
+                    case .prefill(let done):
+                        if done < 1 { bar.show(done) } else { bar.clear() }
+                    case .token(let token):
+                        if outcome.firstToken == nil { outcome.firstToken = Date().timeIntervalSince(start) }
+                        outcome.generated += 1
+                        try Terminal.output(token.text)
+                    case .finished(let summary): outcome.summary = summary
+                    }
+                }
+            } catch let error as EngineError where error.code == .cancelled {}
+            outcome.elapsed = Date().timeIntervalSince(start)
+            return outcome
+        }
+        let interruption = Interruption { reader.cancel() }
+        defer { bar.clear() }
+        var outcome = try await reader.value
+        outcome.interrupted = interruption.isRaised && outcome.summary == nil
+        if outcome.generated > 0 { try Terminal.output("\n") }
+        return outcome
+    }
+
+    private func write(_ timeline: Timeline, _ path: String) throws(Failure) {
+        do { try timeline.chromeTrace.write(toFile: path, atomically: true, encoding: .utf8) } catch {
+            throw .run("\(path): the timeline cannot be written: \((error as NSError).localizedDescription)")
+        }
+    }
+
+    private func report(_ engine: Engine, _ summary: GenerationEvent.Summary, _ hashes: PrefillHashes?) {
+        let report = StatsReport(engine: engine, summary: summary)
+        switch stats {
+        case .none: break
+        case .json: Terminal.line(report.json(hashes))
+        case .text:
+            Terminal.write("\n" + report.text())
+            if verbose { Terminal.write(TimelineChart(summary.timeline).text(width: Terminal.width)) }
+        }
+    }
+}
+
+/// Writes conversations as token ids in the model's chat template.
+struct ChatTokens {
+    private let tokenizer: Tokenizer
+    private let template: ChatTemplate
+
+    /// - Throws: `EngineError` when the model has no template that this build knows.
+    init(_ engine: Engine) throws(EngineError) {
+        tokenizer = try engine.tokenizer()
+        do { template = try ChatTemplate(tokenizer.vocabulary) } catch { throw EngineError(.model, "\(error)") }
+    }
+
+    /// Control tokens in messages stay text.
+    func encode(_ messages: [ChatMessage]) throws(EngineError) -> [Int32] {
+        do { return try tokenizer.encode(template.render(messages: messages, addGenerationPrompt: true), addSpecial: true) } catch {
+            throw EngineError(.request, "\(error)")
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import Foundation
+import KVGGUF
+import KVTestSupport
+import XCTest
+
+final class CommandTests: XCTestCase {
+    func testAnswersOnStandardOutputAlone() throws {
+        let model = try Command.standardModel()
+        let command = try Command([
+            "-m", model, "--chat", "--temp", "0", "-n", "16", "-p", "Explain in three sentences why the sky is blue.",
+        ])
+        XCTAssertEqual(command.status, 0, command.error)
+        XCTAssertTrue(command.output.contains("blue"), command.output)
+        XCTAssertFalse(command.output.contains("TTFT"))
+        XCTAssertTrue(command.error.contains("TTFT"))
+        XCTAssertFalse(command.error.contains("\u{1B}"), "no progress bar where standard error is no terminal")
+        let piped = try Command(
+            ["-m", model, "--chat", "--temp", "0", "-n", "16", "--stats", "none"],
+            input: Data("Explain in three sentences why the sky is blue.".utf8))
+        XCTAssertEqual(piped.output, command.output)
+    }
+
+    func testThreadsAreFittedWithANotice() throws {
+        let model = try Command.model("llama-mha-tied-rope3")
+        let command = try Command(["-m", model, "-p", "hello", "-n", "2", "--threads-per-rank", "1000"])
+        XCTAssertEqual(command.status, 0, command.error)
+        XCTAssertTrue(command.error.contains("1000 threads per rank asked"), command.error)
+    }
+
+    private func statistics(_ arguments: [String]) throws -> [String: Any] {
+        let command = try Command(arguments + ["--stats", "json"])
+        XCTAssertEqual(command.status, 0, command.error)
+        let line = try XCTUnwrap(command.error.split(separator: "\n").last { $0.hasPrefix("{") }, command.error)
+        return try XCTUnwrap(JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    }
+
+    func testStatisticsAndHashes() throws {
+        let model = try Command.standardModel()
+        var hashes: Set<[String]> = []
+        for flags in [
+            ["--ranks", "1"], ["--ranks", "2"], ["--ranks", "3", "--link", "ring"], ["--ranks", "2", "--partition", "0.9,0.1"],
+            ["--strategy", "sequential"],
+        ] {
+            let statistics = try statistics(
+                ["-m", model, "-p", "The lighthouse at the edge of the bay", "-n", "3", "--temp", "0"] + flags)
+            XCTAssertEqual(statistics["n_prompt"] as? Int, 8)
+            XCTAssertEqual(statistics["n_gen"] as? Int, 3)
+            for key in ["ttft_ms", "prefill_ts", "tpot_ms"] {
+                XCTAssertGreaterThan(try XCTUnwrap(statistics[key] as? Double), 0, key)
+            }
+            XCTAssertEqual((statistics["partition"] as? [Int])?.reduce(0, +), 8)
+            hashes.insert([
+                try XCTUnwrap(statistics["logits_sha256"] as? String), try XCTUnwrap(statistics["kv_sha256"] as? String),
+            ])
+        }
+        XCTAssertEqual(hashes.count, 1)
+        XCTAssertEqual(hashes.first?.map(\.count), [64, 64])
+    }
+
+    func testTimeline() throws {
+        let folder = try Folder()
+        let path = folder.path + "/t.json"
+        let command = try Command([
+            "-m", Command.model("llama-mha-tied-rope3"), "-p", "hello there", "-n", "1", "--ranks", "2", "--timeline", path, "-v",
+        ])
+        XCTAssertEqual(command.status, 0, command.error)
+        XCTAssertTrue(command.error.contains("timeline"))
+        let trace = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: path))) as? [String: Any]
+        let events = try XCTUnwrap(trace?["traceEvents"] as? [[String: Any]])
+        XCTAssertEqual(Set(events.compactMap { $0["tid"] as? Int }), [0, 1])
+        XCTAssertTrue(events.contains { $0["name"] as? String == "wait" })
+    }
+
+    func testInterrupt() throws {
+        let model = try Command.standardModel()
+        let command = try Command(
+            ["-m", model, "-p", "Once upon a time", "-n", "7000", "--ignore-eos", "-c", "8000"], interrupt: 4)
+        XCTAssertEqual(command.status, 130, command.error)
+        XCTAssertTrue(command.error.contains("interrupted after"), command.error)
+    }
+
+    func testBench() throws {
+        let model = try Command.model("q-llama-q8_0")
+        let command = try Command([
+            "bench", "-m", model, "-p", "16,32", "-n", "4", "-r", "2", "--ranks", "1,2", "-t", "1", "-o", "json",
+        ])
+        XCTAssertEqual(command.status, 0, command.error)
+        let rows = try XCTUnwrap(JSONSerialization.jsonObject(with: Data(command.output.utf8)) as? [[String: Any]])
+        XCTAssertEqual(
+            rows.map { "\($0["ranks"] ?? 0) \($0["n_prompt"] ?? 0) \($0["n_gen"] ?? 0)" },
+            ["1 16 0", "1 32 0", "1 0 4", "2 16 0", "2 32 0", "2 0 4"])
+        for row in rows {
+            XCTAssertEqual((row["samples_ts"] as? [Double])?.count, 2)
+            XCTAssertEqual((row["samples_ns"] as? [Int])?.count, 2)
+            for key in ["avg_ts", "avg_ns"] { XCTAssertGreaterThan(try XCTUnwrap(row[key] as? Double), 0, key) }
+            XCTAssertNotNil(row["stddev_ts"])
+        }
+        for format in ["md", "jsonl", "csv"] {
+            let other = try Command(["bench", "-m", model, "-p", "16", "-n", "0", "-r", "1", "-o", format])
+            XCTAssertEqual(other.status, 0)
+            XCTAssertEqual(other.output.split(separator: "\n").count, ["md": 3, "jsonl": 1, "csv": 2][format], other.output)
+        }
+    }
+
+    func testTokenize() throws {
+        let model = try Command.standardModel()
+        let text = "Hello <|im_end|> world"
+        let ids = try Command(["tokenize", "-m", model, text])
+        XCTAssertEqual(ids.output, "[19556, 216, 2, 905]\n")
+        let plain = try Command(["tokenize", "-m", model, "--no-special", text])
+        XCTAssertNotEqual(plain.output, ids.output)
+        for tokens in [ids, plain] {
+            XCTAssertEqual(try Command(["tokenize", "-m", model, "--detokenize", tokens.output]).output, text + "\n")
+            XCTAssertEqual(
+                try Command(["tokenize", "-m", model, "--detokenize"], input: Data(tokens.output.utf8)).output, text + "\n")
+        }
+    }
+
+    func testInspect() throws {
+        let model = try Command.model("q-llama-q8_0")
+        let shown = try Command(["inspect", "-m", model, "--tensors"])
+        XCTAssertEqual(shown.status, 0, shown.error)
+        for word in [
+            "llama.block_count = 2", "Q8_0: 16 tensors", "blk.1.ffn_up.weight", "memory plan", "placement", "rank 0", "node",
+        ] {
+            XCTAssertTrue(shown.output.contains(word), word)
+        }
+        let folder = try Folder()
+        let path = folder.path + "/t.safetensors"
+        XCTAssertEqual(try Command(["inspect", "-m", model, "--tensor", "blk.0.attn_k.weight", "-o", path]).status, 0)
+        let tensor = try XCTUnwrap(try SafetensorsFile(path: path).tensor("blk.0.attn_k.weight"))
+        XCTAssertEqual(tensor.shape, [64, 256])
+        XCTAssertEqual(tensor.dtype, "F32")
+    }
+
+    func testHelpAndVersion() throws {
+        let help = try Command(["--help"])
+        XCTAssertEqual(help.status, 0)
+        for word in ["run", "chat", "bench", "inspect", "dump", "tokenize"] { XCTAssertTrue(help.output.contains(word), word) }
+        XCTAssertEqual(try Command(["--version"]).status, 0)
+        XCTAssertEqual(try Command(["bench", "--help"]).status, 0)
+    }
+
+    func testChat() throws {
+        let command = try Command(
+            ["chat", "-m", Command.standardModel(), "--temp", "0", "-n", "16"],
+            input: Data("Explain in three sentences why the sky is blue.\n/nonsense\n/clear\n\n/exit\n".utf8))
+        XCTAssertEqual(command.status, 0, command.error)
+        XCTAssertTrue(command.output.contains("blue"), command.output)
+        XCTAssertTrue(command.error.contains("unknown command /nonsense"))
+    }
+}
