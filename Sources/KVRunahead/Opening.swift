@@ -73,7 +73,7 @@ package struct Opening {
         guard !overflow, cache < 1 << 50 else {
             throw EngineError(.memory, "a context of \(context) positions needs more memory than any machine has (-c)")
         }
-        let ownCaches = configuration.link == .ring
+        let ownCaches = Ranks.resolve(configuration.link, placement) == .ring
         let ring = ownCaches ? Ranks.ringBytes(geometry, type: type, context: context) : 0
         let arena: Int
         do {

@@ -9,7 +9,15 @@ import KVRunahead
 /// Nothing is allocated on the heap per token or per layer once the ranks stand.
 final class AllocationTests: XCTestCase {
     func testPrefillAndDecodeAllocateNothing() throws {
-        try XCTSkipUnless(malloc_count_works(), "allocations cannot be counted in this build")
+        #if DEBUG
+            throw XCTSkip("unoptimised Swift keeps closures and tuples on the heap: counted in release")
+        #else
+            try XCTSkipUnless(malloc_count_works(), "allocations cannot be counted in this build")
+            try count()
+        #endif
+    }
+
+    private func count() throws {
         let before = malloc_count()
         let probe = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 8)
         XCTAssertGreaterThan(malloc_count(), before, "the counter does not count")

@@ -135,7 +135,8 @@ package final class Ranks: @unchecked Sendable {
     /// The rank that ended the last prefill.
     private var finished: Rank?
 
-    /// Waits until the ranks are done. A rank that makes no progress for the wait limit, though no wait of its own noticed, ends the run.
+    /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
+    /// computing ends.
     private func join(_ active: [Rank], progress: () -> Void) -> EngineError? {
         for rank in active {
             while true {
@@ -143,7 +144,7 @@ package final class Ranks: @unchecked Sendable {
                     try rank.group.join(deadline: MonotonicClock.now + 50_000_000)
                     break
                 } catch {
-                    // Its own waits have deadlines, and computing ends: so this is only the slice that has passed.
+                    // Only the slice has passed.
                     progress()
                 }
             }
@@ -235,7 +236,8 @@ package final class Ranks: @unchecked Sendable {
         progress(1)
     }
 
-    private static func resolve(_ link: Configuration.Link, _ placement: Placement) -> Configuration.Link {
+    /// What `auto` means for a placement.
+    static func resolve(_ link: Configuration.Link, _ placement: Placement) -> Configuration.Link {
         guard link == .auto else { return link }
         return Set(placement.ranks.map(\.node)).count > 1 ? .ring : .shared
     }
