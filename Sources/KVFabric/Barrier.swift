@@ -29,7 +29,8 @@ package final class Barrier: @unchecked Sendable {
     /// Returns when all have come.
     ///
     /// - Throws: `.interrupted` or `.deadline`; from then on the barrier lacks an arrival and lets nobody through until
-    ///   ``reset()``. Whoever gives up on a deadline should raise the interrupt, so that the others need not wait for theirs.
+    ///   ``reset()``. Whoever gives up on a deadline should raise the interrupt, so that the others need not wait for
+    ///   theirs.
     package func wait(_ interrupt: Interrupt, deadline: UInt64) throws(FabricError) {
         if interrupt.isRaised { throw .interrupted }
         let mine = generation.pointee.load(ordering: .acquiring)

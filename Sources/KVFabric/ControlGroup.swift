@@ -1,7 +1,8 @@
-/// The limits of the control groups that this process is in, of both versions of the interface, side by side if need be.
+/// The limits of the control groups that this process is in, of both versions of the interface, side by side if need
+/// be.
 ///
-/// A limit of any group on the way up to the mount's root holds, so the smallest one counts. Groups above the mount's root
-/// (outside a container's view) cannot be seen; their cpuset shows in the affinity all the same.
+/// A limit of any group on the way up to the mount's root holds, so the smallest one counts. Groups above the mount's
+/// root (outside a container's view) cannot be seen; their cpuset shows in the affinity all the same.
 struct ControlGroup {
     /// CPUs of the cpuset; nil without one.
     let cpus: [Int]?

@@ -1,8 +1,8 @@
 import Dispatch
 import Synchronization
 
-/// What the workers of a group and its owner share. Workers hold this and not the group, so that letting go of the group
-/// ends them.
+/// What the workers of a group and its owner share. Workers hold this and not the group, so that letting go of the
+/// group ends them.
 ///
 /// Who writes what: the owner writes `job`, and only while no job runs; the workers read it only while one does.
 /// Between them stand `jobNumber` (owner releases, workers acquire) and `remaining` (workers release, owner acquires).

@@ -3,7 +3,8 @@ import Synchronization
 /// Ends every wait of a run.
 ///
 /// A flag plus a generation in one word, so that a waiter that sleeps while the flag is raised and taken down again
-/// still learns of it. Waiters look at it between slices of sleep (``WaitStrategy/slice``): they need not be known here.
+/// still learns of it. Waiters look at it between slices of sleep (``WaitStrategy/slice``): they need not be known
+/// here.
 package final class Interrupt: Sendable {
     /// Lowest bit: raised. The others: how often it was raised.
     private let word = Atomic<UInt64>(0)

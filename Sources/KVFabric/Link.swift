@@ -11,7 +11,8 @@ package struct Segment: Sendable, Equatable, CustomStringConvertible {
     package var description: String { "rows \(rows.lowerBound)..<\(rows.upperBound) of layer \(layer)" }
 }
 
-/// The way of KV-cache segments from one rank to the next: point to point, in order, one sender and one receiver at a time.
+/// The way of KV-cache segments from one rank to the next: point to point, in order, one sender and one receiver at a
+/// time.
 ///
 /// The sender runs ahead as far as the link's buffer goes, then waits. Deadlines are on ``MonotonicClock``.
 /// Neither call allocates, save errors.

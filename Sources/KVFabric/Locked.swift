@@ -2,8 +2,8 @@ import Glibc
 
 /// A value behind a lock, for what happens at start-up only.
 ///
-/// A pthread mutex and not `Synchronization.Mutex`: the thread sanitizer does not see the order that the latter makes on
-/// Linux, and reports races that are none.
+/// A pthread mutex and not `Synchronization.Mutex`: the thread sanitizer does not see the order that the latter makes
+/// on Linux, and reports races that are none.
 final class Locked<Value: Sendable>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var value: Value

@@ -23,8 +23,8 @@ package final class RingConsumer: @unchecked Sendable {
 
     deinit { close() }
 
-    /// Up to `count` bytes in one piece: less if the ring's end comes first or fewer are there, empty if there are none.
-    /// They stay as they are until released.
+    /// Up to `count` bytes in one piece: less if the ring's end comes first or fewer are there, empty if there are
+    /// none. They stay as they are until released.
     /// - Throws: `.protocolViolation` if the positions in shared memory make no sense.
     package func peek(_ count: Int) throws(FabricError) -> UnsafeRawBufferPointer {
         let head = header.head.pointee.load(ordering: .relaxed)
@@ -74,8 +74,8 @@ package final class RingConsumer: @unchecked Sendable {
         }
     }
 
-    /// Waits until `count` bytes, at most the capacity, are there, not necessarily in one piece, or until the producer has
-    /// closed and some are.
+    /// Waits until `count` bytes, at most the capacity, are there, not necessarily in one piece, or until the producer
+    /// has closed and some are.
     /// - Throws: `.peerGone` once the producer has closed and nothing is left.
     package func awaitBytes(_ count: Int, deadline: UInt64, interrupt: Interrupt?) throws(FabricError) {
         let head = header.head.pointee.load(ordering: .relaxed)

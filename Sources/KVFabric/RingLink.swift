@@ -1,7 +1,8 @@
 import Synchronization
 
-/// Copies segments through a ring in shared memory: the receiver's copy is in its own node's memory, where its attention
-/// reads it. Costs two copies and a trip between the nodes; between ranks of one node ``SharedCacheLink`` costs none.
+/// Copies segments through a ring in shared memory: the receiver's copy is in its own node's memory, where its
+/// attention reads it. Costs two copies and a trip between the nodes; between ranks of one node ``SharedCacheLink``
+/// costs none.
 package final class RingLink: Link {
     private let producer: RingProducer
     private let consumer: RingConsumer

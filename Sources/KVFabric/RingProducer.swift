@@ -23,7 +23,8 @@ package final class RingProducer: @unchecked Sendable {
 
     deinit { close() }
 
-    /// Space for up to `count` bytes in one piece: less if the ring's end or unread bytes come first, empty if it is full.
+    /// Space for up to `count` bytes in one piece: less if the ring's end or unread bytes come first, empty if it is
+    /// full.
     /// - Throws: `.protocolViolation` if the positions in shared memory make no sense.
     package func reserve(_ count: Int) throws(FabricError) -> UnsafeMutableRawBufferPointer {
         let tail = header.tail.pointee.load(ordering: .relaxed)
@@ -55,8 +56,8 @@ package final class RingProducer: @unchecked Sendable {
 
     /// Writes all bytes, in pieces as the consumer makes space: they may be more than the ring holds.
     ///
-    /// - Throws: `.deadline`, `.interrupted` or `.peerGone`, with some bytes written already: the stream is of no more use
-    ///   then, unless both sides agree to drop it (``RingConsumer/drop()``).
+    /// - Throws: `.deadline`, `.interrupted` or `.peerGone`, with some bytes written already: the stream is of no more
+    ///   use then, unless both sides agree to drop it (``RingConsumer/drop()``).
     package func write(
         _ bytes: UnsafeRawBufferPointer, deadline: UInt64, interrupt: Interrupt?
     ) throws(FabricError) {

@@ -1,4 +1,5 @@
 import CKVLinux
+import Glibc
 
 /// Where one worker runs.
 struct Seat: Sendable {
@@ -6,26 +7,33 @@ struct Seat: Sendable {
     let index: Int
     let cpu: Int
     let node: Int?
+    /// The nice value that the worker should have: its owner's, whatever Dispatch gives the thread.
+    let nice: Int32
 
     var name: String { "\(label).\(index)" }
 
     /// What the thread was before: it belongs to Dispatch's pool and goes back there.
     struct Before {
+        /// PRIO_PROCESS, which on Linux with id 0 means the calling thread.
+        fileprivate static let thisThread: Int32 = 0
+
         fileprivate let affinity: [Int32]
         fileprivate let hasPolicy: Bool
+        fileprivate let nice: Int32
         fileprivate let name: (UInt64, UInt64)
 
         func restore() {
             if !affinity.isEmpty { _ = ckv_affinity_set(affinity, Int32(affinity.count)) }
             if hasPolicy { _ = ckv_memory_policy_default() }
+            _ = setpriority(Self.thisThread, 0, nice)
             withUnsafeBytes(of: name) { bytes in
                 if let start = bytes.bindMemory(to: CChar.self).baseAddress { ckv_thread_name_set(start) }
             }
         }
     }
 
-    /// Pins the calling thread, sets its memory policy and its name. What the system refuses is noted and does no harm
-    /// beyond speed.
+    /// Pins the calling thread, sets its memory policy, nice value and name. What the system refuses is noted and does
+    /// no harm beyond speed.
     func take(note: (String) -> Void) -> Before {
         var oldName: (UInt64, UInt64) = (0, 0)
         withUnsafeMutableBytes(of: &oldName) { bytes in
@@ -38,7 +46,9 @@ struct Seat: Sendable {
         old.removeLast(old.count - max(0, Int(count)))
         var only = Int32(clamping: cpu)
         let pinned = ckv_affinity_set(&only, 1)
-        if pinned != 0 { note("\(name): \(FabricError.system(call: "sched_setaffinity to CPU \(cpu)", errno: pinned))") }
+        if pinned != 0 {
+            note("\(name): \(FabricError.system(call: "sched_setaffinity to CPU \(cpu)", errno: pinned))")
+        }
 
         var hasPolicy = false
         if let node {
@@ -46,6 +56,10 @@ struct Seat: Sendable {
             hasPolicy = code == 0
             if code != 0 { note("\(name): \(FabricError.system(call: "set_mempolicy to node \(node)", errno: code))") }
         }
-        return Before(affinity: pinned == 0 ? old : [], hasPolicy: hasPolicy, name: oldName)
+        let oldNice = getpriority(Before.thisThread, 0)
+        if oldNice != nice, setpriority(Before.thisThread, 0, nice) != 0 {
+            note("\(name): nice value \(oldNice) instead of \(nice), as its thread comes from a spare Dispatch pool")
+        }
+        return Before(affinity: pinned == 0 ? old : [], hasPolicy: hasPolicy, nice: oldNice, name: oldName)
     }
 }

@@ -2,8 +2,8 @@ import Synchronization
 
 /// Hands segments over within one cache that both ranks see: only their descriptors pass, nothing is copied.
 ///
-/// The receiver may read the rows from the shared cache after `receive` has returned: the ring's release and acquire carry
-/// everything that the sending thread had seen before.
+/// The receiver may read the rows from the shared cache after `receive` has returned: the ring's release and acquire
+/// carry everything that the sending thread had seen before.
 package final class SharedCacheLink: Link {
     private let producer: RingProducer
     private let consumer: RingConsumer

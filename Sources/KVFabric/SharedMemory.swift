@@ -31,8 +31,8 @@ package final class SharedMemory: @unchecked Sendable {
         return memory
     }
 
-    /// A memory file with a name ("/kvcpu-…"), new, readable by this user only. Its pages are set aside at once, as a full
-    /// /dev/shm would otherwise show as a bus error at first touch. The name is taken back when this object goes.
+    /// A memory file with a name ("/kvcpu-…"), new, readable by this user only. Its pages are set aside at once, as a
+    /// full /dev/shm would otherwise show as a bus error at first touch. The name is taken back when this object goes.
     package static func create(name: String, count: Int, node: Int? = nil) throws(FabricError) -> SharedMemory {
         guard count > 0 else { throw .invalid(field: "size of \(name)", value: "\(count)") }
         let file = shm_open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o600)

@@ -61,7 +61,8 @@ struct TopologyReader {
         let allowed = cpuset.map { bound.filter(Set($0).contains) } ?? bound
         if !allowed.isEmpty { return allowed }
         if !bound.isEmpty {
-            notes.append("cpuset \(CPUList(cpuset ?? [])) and affinity \(CPUList(affinity)) share no CPU; taking the affinity")
+            let cpuset = CPUList(cpuset ?? [])
+            notes.append("cpuset \(cpuset) and affinity \(CPUList(affinity)) share no CPU; taking the affinity")
             return bound
         }
         notes.append("affinity \(CPUList(affinity)) names no online CPU; taking all of \(CPUList(online))")

@@ -2,8 +2,8 @@ import CKVLinux
 
 /// How a thread waits for another: look, look again between pauses, then sleep in the kernel.
 ///
-/// Looking is fastest and costs a core; it pays only where every waiter has a CPU of its own. So `spins` is 0 as soon as
-/// CPUs are shared.
+/// Looking is fastest and costs a core; it pays only where every waiter has a CPU of its own. So `spins` is 0 as soon
+/// as CPUs are shared.
 package struct WaitStrategy: Sendable, Equatable {
     /// Looks before the first sleep, each followed by a pause of some 20 to 60 ns.
     package var spins: Int
@@ -30,8 +30,8 @@ package struct WaitStrategy: Sendable, Equatable {
     ///   - deadline: on ``MonotonicClock``.
     ///   - interrupt: nil for waits that no run is concerned with; they sleep in one piece.
     ///   - what: names the wait in the error.
-    /// - Throws: `.interrupted` or `.deadline`. A raised interrupt ends even a wait whose condition holds, so that a run
-    ///   stops at its next wait.
+    /// - Throws: `.interrupted` or `.deadline`. A raised interrupt ends even a wait whose condition holds, so that a
+    ///   run stops at its next wait.
     package func wait(
         on signal: Signal, until isReady: () -> Bool, deadline: UInt64, interrupt: Interrupt?, what: StaticString
     ) throws(FabricError) {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A rank's workers: long-lived Dispatch work items, each pinned to one CPU, that run jobs together.
 ///
 /// A job is a closure that every worker calls with its own index. There is a barrier inside the group and none between
@@ -21,8 +23,9 @@ package final class WorkerGroup: Sendable {
         self.cpus = cpus
         self.node = node
         crew = Crew(label: label, count: cpus.count, strategy: strategy)
+        let nice = getpriority(0, 0)
         for (index, cpu) in cpus.enumerated() {
-            crew.launch(Seat(label: label, index: index, cpu: cpu, node: node))
+            crew.launch(Seat(label: label, index: index, cpu: cpu, node: node, nice: nice))
         }
         crew.awaitStart(deadline: MonotonicClock.deadline(after: 10))
     }
@@ -40,13 +43,14 @@ package final class WorkerGroup: Sendable {
 
     /// Hands a job to all workers and returns at once. Allocates nothing if `job` is a closure stored by the caller.
     ///
-    /// A job handed out while another one runs, or to a group that lacks workers, is refused: the next ``join`` says so.
+    /// A job handed out while another one runs, or to a group that lacks workers, is refused: the next ``join`` says
+    /// so.
     package func start(_ job: @escaping @Sendable (_ worker: Int) -> Void) { crew.start(job) }
 
     /// Waits, asleep, until all workers have finished the job.
     ///
-    /// - Throws: `.deadline` while some still run: the job goes on, ends by its own waits' deadlines or its interrupt, and
-    ///   can be joined again; `.busy` if the last ``start(_:)`` was refused.
+    /// - Throws: `.deadline` while some still run: the job goes on, ends by its own waits' deadlines or its interrupt,
+    ///   and can be joined again; `.busy` if the last ``start(_:)`` was refused.
     package func join(deadline: UInt64) throws(FabricError) { try crew.join(deadline: deadline) }
 
     /// ``start(_:)`` and ``join(deadline:)``. Without a deadline of its own for jobs whose every wait has one.

@@ -2,11 +2,12 @@ import Dispatch
 
 /// Gives every worker a Dispatch queue on which it really runs at the same time as all others.
 ///
-/// A worker occupies a thread for as long as its group lives, so a pool that is as large as the machine will not do: work
-/// items on a *concurrent* queue wait for a core to be free. A *serial* queue draws from the overcommitting pool of its
-/// quality of service, which starts up to 255 threads whatever the machine has; four classes have a pool of their own.
-/// So workers fill one class after the other and leave room in each for the rest of the process. On Linux the
-/// class has no other effect: no nice value, no scheduling policy.
+/// A worker occupies a thread for as long as its group lives, so a pool that is as large as the machine will not do:
+/// work items on a *concurrent* queue wait for a core to be free. A *serial* queue draws from the overcommitting pool
+/// of its quality of service, which starts up to 255 threads whatever the machine has; four classes have a pool of
+/// their own. So workers fill one class after the other and leave room in each for the rest of the process. On Linux
+/// the classes differ by nice value (0, -2 if permitted, 2, 10), which `Seat` evens out as far as it may: a user other
+/// than root cannot take a positive one back, so the two classes that have one come last.
 enum WorkerQueues {
     /// Workers that a class may hold, of its pool's 255 threads.
     static let perClass = 200

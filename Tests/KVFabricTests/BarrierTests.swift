@@ -2,8 +2,8 @@ import KVFabric
 import XCTest
 
 final class BarrierTests: XCTestCase {
-    /// Every worker writes its own cell in round r, and after the barrier reads everyone else's: a barrier that lets one
-    /// through early, or that does not carry the writes, gives a wrong sum.
+    /// Every worker writes its own cell in round r, and after the barrier reads everyone else's: a barrier that lets
+    /// one through early, or that does not carry the writes, gives a wrong sum.
     private func checkRounds(workers: Int, rounds: Int, strategy: WaitStrategy) {
         let barrier = Barrier(count: workers, wait: strategy)
         let cells = UnsafeMutablePointer<Int>.allocate(capacity: workers)

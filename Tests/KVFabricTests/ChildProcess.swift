@@ -40,7 +40,9 @@ final class ChildProcess {
 
     deinit { unlink(output) }
 
-    private static func strings(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] { texts.map { strdup($0) } + [nil] }
+    private static func strings(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
+        texts.map { strdup($0) } + [nil]
+    }
 
     func kill() { _ = Foundation.kill(pid, SIGKILL) }
 

@@ -42,7 +42,11 @@ final class FakeMachine {
         try write("\(folder)/distance", distances)
         try write(
             "\(folder)/meminfo",
-            "Node \(id) MemTotal:       \(totalKiB) kB\nNode \(id) MemFree:        \(freeKiB) kB\nNode \(id) MemUsed: 1 kB")
+            """
+            Node \(id) MemTotal:       \(totalKiB) kB
+            Node \(id) MemFree:        \(freeKiB) kB
+            Node \(id) MemUsed:               1 kB
+            """)
     }
 
     func online(cpus: String, nodes: String) throws {
@@ -50,7 +54,8 @@ final class FakeMachine {
         try write("/sys/devices/system/node/online", nodes)
     }
 
-    /// Two sockets of four cores with two threads each, numbered as Intel servers are: all first threads, then all second.
+    /// Two sockets of four cores with two threads each, numbered as Intel servers are: all first threads, then all
+    /// second.
     static func dualSocket() throws -> FakeMachine {
         let machine = try FakeMachine()
         try machine.online(cpus: "0-15", nodes: "0-1")

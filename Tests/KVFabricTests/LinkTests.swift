@@ -9,7 +9,9 @@ final class LinkTests: XCTestCase {
         return (0..<segment.rows.count * bytesPerRow).map { _ in UInt8.random(in: 0...255, using: &generator) }
     }
 
-    private static func send(_ segment: Segment, over link: any Link, interrupt: Interrupt, bytesPerRow: Int = 64) throws {
+    private static func send(
+        _ segment: Segment, over link: any Link, interrupt: Interrupt, bytesPerRow: Int = 64
+    ) throws {
         let key = payload(segment, bytesPerRow: bytesPerRow, seed: 1)
         let value = payload(segment, bytesPerRow: bytesPerRow, seed: 2)
         try key.withUnsafeBytes { key in
@@ -45,8 +47,10 @@ final class LinkTests: XCTestCase {
                     if side == 0 { return try Self.send(segment, over: link, interrupt: interrupt) }
                     let got = try Self.receive(segment, over: link, interrupt: interrupt)
                     guard copies else { return }
-                    if got.key != Self.payload(segment, bytesPerRow: 64, seed: 1) { findings.add("\(segment): key") }
-                    if got.value != Self.payload(segment, bytesPerRow: 64, seed: 2) { findings.add("\(segment): value") }
+                    let key = Self.payload(segment, bytesPerRow: 64, seed: 1)
+                    let value = Self.payload(segment, bytesPerRow: 64, seed: 2)
+                    if got.key != key { findings.add("\(segment): key") }
+                    if got.value != value { findings.add("\(segment): value") }
                 }
             }
         }
@@ -122,7 +126,9 @@ final class LinkTests: XCTestCase {
         let findings = Findings()
         onThreads(2) { side in
             if side == 0 { return interrupt.raise() }
-            findings.record("send") { try Self.send(Segment(layer: 0, rows: 0..<100), over: link, interrupt: interrupt) }
+            findings.record("send") {
+                try Self.send(Segment(layer: 0, rows: 0..<100), over: link, interrupt: interrupt)
+            }
         }
         XCTAssertEqual(findings.all, ["send: interrupted"])
         interrupt.reset()
@@ -133,7 +139,8 @@ final class LinkTests: XCTestCase {
             try Self.receive(next, over: link, interrupt: interrupt).key, Self.payload(next, bytesPerRow: 64, seed: 1))
     }
 
-    /// The receiver reads from the shared cache what the sender wrote there before it sent; nothing else orders the two.
+    /// The receiver reads from the shared cache what the sender wrote there before it sent; nothing else orders the
+    /// two.
     func testSharedCacheLinkCarriesTheSendersWrites() throws {
         let link = try SharedCacheLink(segments: 4, wait: .sleeping)
         let cache = UnsafeMutablePointer<UInt64>.allocate(capacity: 1000)

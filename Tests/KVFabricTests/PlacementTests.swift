@@ -179,8 +179,8 @@ final class PlacementTests: XCTestCase {
                 notes: ["2 ranks of 1 threads share 0 CPUs"]))
     }
 
-    /// Whatever the machine and the wish: every rank has its threads, all on allowed CPUs, no CPU twice while they suffice,
-    /// and no sibling in use while a whole core is idle.
+    /// Whatever the machine and the wish: every rank has its threads, all on allowed CPUs, no CPU twice while they
+    /// suffice, and no sibling in use while a whole core is idle.
     func testRulesOnRandomMachines() {
         var generator = SeededGenerator(state: 7)
         for round in 0..<2000 {

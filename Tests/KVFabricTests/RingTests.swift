@@ -117,6 +117,31 @@ final class RingTests: XCTestCase {
         checkThreads(try make(capacity: 1 << 16, wait: .spinning), messages: Messages.many, largest: 8)
     }
 
+    /// Numbers written and read in place, for the thread sanitizer: neither side sleeps, so that nothing but the
+    /// positions orders the two, and it sees these accesses, while it does not see the standard library's copies.
+    func testInPlaceBetweenThreadsThatNeverSleep() throws {
+        let ends = try make(capacity: 1 << 12, wait: WaitStrategy(spins: .max))
+        let numbers = UInt64(Messages.few)
+        let findings = Findings()
+        onThreads(2) { side in
+            findings.record("side \(side)") {
+                for number in 0..<numbers {
+                    if side == 0 {
+                        try ends.producer.awaitSpace(8, deadline: patience, interrupt: nil)
+                        try ends.producer.reserve(8).bindMemory(to: UInt64.self)[0] = number
+                        try ends.producer.commit(8)
+                    } else {
+                        try ends.consumer.awaitBytes(8, deadline: patience, interrupt: nil)
+                        let got = try ends.consumer.peek(8).bindMemory(to: UInt64.self)[0]
+                        try ends.consumer.release(8)
+                        if got != number { findings.add("\(got) instead of \(number)") }
+                    }
+                }
+            }
+        }
+        XCTAssertEqual(findings.all, [])
+    }
+
     // MARK: Ends and errors
 
     func testClosedProducerLeavesWhatItWrote() throws {

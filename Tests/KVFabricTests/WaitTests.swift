@@ -3,7 +3,8 @@ import Synchronization
 import XCTest
 
 final class WaitTests: XCTestCase {
-    /// Two threads hand a number to and fro, and sleep in one piece in between: a single lost wake-up is a deadline missed.
+    /// Two threads hand a number to and fro, and sleep in one piece in between: a single lost wake-up is a deadline
+    /// missed.
     func testNoWakeUpIsLost() throws {
         for (strategy, rounds) in [(WaitStrategy.sleeping, 20_000), (WaitStrategy(spins: 30), 20_000)] {
             let lines = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)

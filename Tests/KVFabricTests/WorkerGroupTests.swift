@@ -64,6 +64,15 @@ final class WorkerGroupTests: XCTestCase {
         let groups = (0..<3).map { WorkerGroup(label: "crowd\($0)", cpus: spread(100), node: nil, wait: .sleeping) }
         XCTAssertEqual(groups.flatMap(\.notes), [])
         for group in groups { try meet(group) }
+        // Workers from a second pool are no better or worse off.
+        let uneven = Atomic<Int>(0)
+        let nice = getpriority(0, 0)
+        for group in groups {
+            try group.run(deadline: patience) { _ in
+                if getpriority(0, 0) != nice { uneven.wrappingAdd(1, ordering: .relaxed) }
+            }
+        }
+        XCTAssertEqual(uneven.load(ordering: .relaxed), 0)
     }
 
     private func meet(_ group: WorkerGroup) throws {
