@@ -3,8 +3,8 @@
 CKV_INLINE __m256i int8_activations(const int8_t *p) { return _mm256_set1_epi32(int8_four(p)); }
 CKV_INLINE __m256i int8_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
-// One block of a group by `tokens` tokens: the exact sums of either half. 4-bit: the products of a whole block fit int16, as
-// 15 * 128 * 2 * 8 < 32,768.
+// One block of a group by `tokens` tokens: the exact sums of either half.
+// 4-bit: the products of a whole block fit int16, as 15 * 128 * 2 * 8 < 32,768.
 CKV_INLINE void int8_dot_nibbles(
     const int tokens, const uint8_t *quants, const int8_t *values, size_t columns, __m256i sum[][2]
 ) {
@@ -40,17 +40,22 @@ CKV_INLINE void int8_dot_bytes(
             const __m256i w = int8_load(quants + 64 * j + 32 * half), magnitude = _mm256_abs_epi8(w);
             for (int t = 0; t < tokens; t++) {
                 const __m256i x = _mm256_sign_epi8(int8_activations(values + t * columns + 4 * j), w);
-                sum[t][half] = _mm256_add_epi32(sum[t][half], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, x), ones));
+                const __m256i pairs = _mm256_maddubs_epi16(magnitude, x);
+                sum[t][half] = _mm256_add_epi32(sum[t][half], _mm256_madd_epi16(pairs, ones));
             }
         }
     }
 }
 
 // The sums of the minima times the activations' offsets.
-CKV_INLINE void int8_offsets(const int tokens, const uint8_t *block, const float *offsets, size_t blocks, __m256 off[][2]) {
+CKV_INLINE void int8_offsets(
+    const int tokens, const uint8_t *block, const float *offsets, size_t blocks, __m256 off[][2]
+) {
     for (int half = 0; half < 2; half++) {
         const __m256 m = vec_f16(block + 2 * CKV_GROUP + 16 * half);
-        for (int t = 0; t < tokens; t++) off[t][half] = _mm256_fmadd_ps(m, _mm256_set1_ps(offsets[t * blocks]), off[t][half]);
+        for (int t = 0; t < tokens; t++) {
+            off[t][half] = _mm256_fmadd_ps(m, _mm256_set1_ps(offsets[t * blocks]), off[t][half]);
+        }
     }
 }
 
@@ -104,6 +109,8 @@ CKV_INLINE void int8_panel(
 ) {
     (void)groups, (void)group_bytes;
     size_t token = 0;
-    for (; token + CKV_INT8_TILE <= p->tokens; token += CKV_INT8_TILE) int8_tile(CKV_INT8_TILE, kind, p, weights, row, token);
+    for (; token + CKV_INT8_TILE <= p->tokens; token += CKV_INT8_TILE) {
+        int8_tile(CKV_INT8_TILE, kind, p, weights, row, token);
+    }
     switch (p->tokens - token) { INT8_CASE(1) INT8_CASE(2) INT8_CASE(3) }
 }

@@ -29,11 +29,11 @@ CKV_INLINE void int8_dot_nibbles(
     }
 }
 
-// 8-bit weights: the activations plus 128 are the unsigned operand. `started`: the sums start from int8_start; otherwise what is too much
-// is taken off here.
+// 8-bit weights: the activations plus 128 are the unsigned operand. `started`: the sums start from int8_start; otherwise
+// what is too much is taken off here.
 CKV_INLINE void int8_dot_bytes(
-    const bool started, const int tokens, const int groups, const uint8_t *quants, size_t group_bytes, const int8_t *values, size_t columns,
-    __m512i sum[][2]
+    const bool started, const int tokens, const int groups, const uint8_t *quants, size_t group_bytes,
+    const int8_t *values, size_t columns, __m512i sum[][2]
 ) {
     const __m512i flip = _mm512_set1_epi8((char)0x80);
     __m512i excess[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -77,8 +77,8 @@ CKV_INLINE void int8_offsets(
 
 // A panel by `tokens` tokens from `token` on, accumulators in registers. `starts`: [block][group] of Q8_0, or NULL.
 CKV_INLINE void int8_tile(
-    const int tokens, const int groups, const int kind, const ckv_product *p, const uint8_t *weights, size_t group_bytes, size_t row,
-    size_t token, const __m512i (*starts)[2]
+    const int tokens, const int groups, const int kind, const ckv_product *p, const uint8_t *weights, size_t group_bytes,
+    size_t row, size_t token, const __m512i (*starts)[2]
 ) {
     const size_t blocks = p->columns / CKV_BLOCK, block_bytes = int8_block_bytes(kind), head = int8_head_bytes(kind);
     const int8_t *values = p->values + token * p->columns;
@@ -90,7 +90,8 @@ CKV_INLINE void int8_tile(
     // Many tokens leave no registers for a second set of accumulators; few must not pass over the weights twice.
     const bool together = tokens <= 3;
     for (size_t b = 0; kind == kind_q4_1 && !together && b < blocks; b++) {
-        int8_offsets(tokens, groups, weights + b * block_bytes, group_bytes, p->offsets + token * blocks + b, blocks, off);
+        const float *offsets = p->offsets + token * blocks + b;
+        int8_offsets(tokens, groups, weights + b * block_bytes, group_bytes, offsets, blocks, off);
     }
     for (size_t b = 0; b < blocks; b++) {
         const uint8_t *block = weights + b * block_bytes, *quants = block + head;
