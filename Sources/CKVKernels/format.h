@@ -1,9 +1,9 @@
 // What the weight formats' files share, and the packed layout of a group.
 //
-// Float formats: for each column, the 16 rows' elements. Quantised ones, for each block of 32 columns: the 16 rows' d (and m)
-// as float16, then vectors of 16 rows x 4 bytes. Q8_0 has 8 of these, vector j holding columns 4j ... 4j+3; the 4-bit formats
-// have 4, vector j holding columns 4j ... 4j+3 in the low nibbles and 16+4j ... 16+4j+3 in the high ones, as the file's bytes
-// pair them. A packed matrix has its file's bytes, but for each group's rounding to 64.
+// Float formats: for each column, the 16 rows' elements. Quantised ones, for each block of 32 columns: the 16 rows' d
+// (and m) as float16, then vectors of 16 rows x 4 bytes. Q8_0 has 8 of these, vector j holding columns 4j ... 4j+3; the
+// 4-bit formats have 4, vector j holding columns 4j ... 4j+3 in the low nibbles and 16+4j ... 16+4j+3 in the high ones,
+// as the file's bytes pair them. A packed matrix has its file's bytes, but for each group's rounding to 64.
 #ifndef CKV_FORMAT_H
 #define CKV_FORMAT_H
 

@@ -29,8 +29,8 @@ CKV_INLINE void int8_dot_nibbles(
     }
 }
 
-// 8-bit weights: the activations plus 128 are the unsigned operand. `started`: the sums start from int8_start; otherwise
-// what is too much is taken off here.
+// 8-bit weights: the activations plus 128 are the unsigned operand. `started`: the sums start from int8_start;
+// otherwise what is too much is taken off here.
 CKV_INLINE void int8_dot_bytes(
     const bool started, const int tokens, const int groups, const uint8_t *quants, size_t group_bytes,
     const int8_t *values, size_t columns, __m512i sum[][2]
@@ -77,8 +77,8 @@ CKV_INLINE void int8_offsets(
 
 // A panel by `tokens` tokens from `token` on, accumulators in registers. `starts`: [block][group] of Q8_0, or NULL.
 CKV_INLINE void int8_tile(
-    const int tokens, const int groups, const int kind, const ckv_product *p, const uint8_t *weights, size_t group_bytes,
-    size_t row, size_t token, const __m512i (*starts)[2]
+    const int tokens, const int groups, const int kind, const ckv_product *p, const uint8_t *weights,
+    size_t group_bytes, size_t row, size_t token, const __m512i (*starts)[2]
 ) {
     const size_t blocks = p->columns / CKV_BLOCK, block_bytes = int8_block_bytes(kind), head = int8_head_bytes(kind);
     const int8_t *values = p->values + token * p->columns;

@@ -1,6 +1,6 @@
-// Products of quantised weights and int8 activations, for both x86 tables: panels of CKV_INT8_GROUPS groups, all tokens in
-// register tiles of up to CKV_INT8_TILE. A panel's weights come from memory once and stay in the second-level cache for the
-// further tiles. The kernels of one instruction set are in the file CKV_INT8_KERNELS, which gives
+// Products of quantised weights and int8 activations, for both x86 tables: panels of CKV_INT8_GROUPS groups, all tokens
+// in register tiles of up to CKV_INT8_TILE. A panel's weights come from memory once and stay in the second-level cache
+// for the further tiles. The kernels of one instruction set are in the file CKV_INT8_KERNELS, which gives
 // int8_panel(groups, kind, p, weights, group_bytes, row): a panel by all tokens.
 
 enum { kind_q4_0, kind_q4_1, kind_q8_0 };
