@@ -1,8 +1,9 @@
-// Products with float weights, for any vector width. A panel is two vectors of rows (AVX-512: two groups; AVX2: the halves of one).
+// Products with float weights, for any vector width. A panel is two vectors of rows (AVX-512: two groups; AVX2: the
+// halves of one).
 //
-// Panel after panel, all tokens in register tiles of up to CKV_TILE: a panel's weights come from memory once and stay in the
-// second-level cache for the further tiles. Up to three tokens there are too few chains to hide an fma's latency, and the weights' way
-// from memory decides: then several panels stream at once.
+// Panel after panel, all tokens in register tiles of up to CKV_TILE: a panel's weights come from memory once and stay
+// in the second-level cache for the further tiles. Up to three tokens there are too few chains to hide an fma's
+// latency, and the weights' way from memory decides: then several panels stream at once.
 
 #define FLOAT_GROUPS (2 * CKV_LANES / CKV_GROUP)
 // How far ahead narrow weights are fetched, in bytes: the hardware's own prefetching keeps up with wide ones only.

@@ -43,10 +43,10 @@ final class ProductTests: XCTestCase {
         var random = Random(4)
         for (index, format) in Tables.formats.enumerated() {
             let columnCounts = format.pointee.quantised ? [32, 96, 576] : [1, 7, 96, 576]
-            for rows in [1, 7, 16, 33, 80] {
-                for columns in columnCounts {
+            for rows in [1, 7, 16, 33, 80, 577] {
+                for columns in columnCounts where rows < 500 || columns < 100 {
                     let weights = RandomWeights(format, rows: rows, columns: columns, &random)
-                    for tokens in [1, 2, 3, 5, 7, 12, 13, 33] where columns < 500 || rows < 40 || tokens < 6 {
+                    for tokens in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 33] where columns < 500 || rows < 40 || tokens < 6 {
                         let x = input(tokens * columns, &random)
                         let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
                         let start = input(tokens * rows, &random)
@@ -60,6 +60,54 @@ final class ProductTests: XCTestCase {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// The greatest sums of a block that there are: they must not leave the vector kernels' 16-bit intermediate sums.
+    func testExtremeIntegers() {
+        var random = Random(7)
+        for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
+            for fill: UInt8 in [0x00, 0xFF, 0x7F, 0x80, 0x88] {
+                let weights = RandomWeights(format, rows: 17, columns: 96, fill: fill, &random)
+                for tokens in [1, 7] {
+                    let patterns: [(Int) -> Float] = [
+                        { _ in 1 }, { _ in -1 }, { $0 % 2 == 0 ? 1 : -1 }, { $0 / 2 % 2 == 0 ? 1 : -1 },
+                    ]
+                    for pattern in patterns {
+                        let x = (0..<tokens * 96).map(pattern)
+                        let expected = weights.product(Tables.scalar, index, x, tokens: tokens)
+                        // Every activation is as great as the quantiser makes it.
+                        let activations = Activations(Tables.scalar, x)
+                        XCTAssertEqual(activations.values, x.map { Int8(($0 * CKV_LEVELS).rounded()) })
+                        for row in 0..<17 {
+                            let terms = (0..<96).map { Double(weights.floats[row * 96 + $0]) * Double(x[$0]) }
+                            let magnitude = terms.reduce(0) { $0 + abs($1) }
+                            XCTAssertEqual(Double(expected[row]), terms.reduce(0, +), accuracy: magnitude * 1e-5 + 1e-6)
+                        }
+                        for table in Tables.vector {
+                            XCTAssertEqual(
+                                weights.product(table, index, x, tokens: tokens).map(\.bitPattern),
+                                expected.map(\.bitPattern),
+                                "\(Tables.name(table)) \(format.name) \(fill)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// More columns than a kernel keeps anything per block for.
+    func testManyColumns() {
+        var random = Random(8)
+        for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
+            let (rows, columns, tokens) = (17, 32 * 515, 8)
+            let weights = RandomWeights(format, rows: rows, columns: columns, &random)
+            let x = input(tokens * columns, &random)
+            let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
+            for table in Tables.vector {
+                let out = weights.product(table, index, x, tokens: tokens).map(\.bitPattern)
+                XCTAssertEqual(out, expected, "\(Tables.name(table)) \(format.name)")
             }
         }
     }
@@ -136,6 +184,11 @@ final class ProductTests: XCTestCase {
                 XCTAssertEqual(activations.scales.map(\.isNaN), [false, true, false], Tables.name(table))
                 XCTAssertEqual(Array(activations.values[32..<64]), [Int8](repeating: 0, count: 32))
                 XCTAssertTrue(activations.offsets[1].isNaN)
+                for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
+                    var random = Random(9)
+                    let weights = RandomWeights(format, rows: 17, columns: 96, &random)
+                    XCTAssertTrue(weights.product(table, index, x, tokens: 1).allSatisfy(\.isNaN), format.name)
+                }
             }
         }
     }

@@ -8,12 +8,13 @@ final class RandomWeights {
     let floats: [Float]
     let packed: Aligned<UInt8>
 
-    init(_ format: UnsafePointer<ckv_format>, rows: Int, columns: Int, _ random: inout Random) {
+    /// `fill` is every byte of integers, for the extremes of their sums; otherwise they are random.
+    init(_ format: UnsafePointer<ckv_format>, rows: Int, columns: Int, fill: UInt8? = nil, _ random: inout Random) {
         self.format = format
         self.rows = rows
         self.columns = columns
         let rowBytes = columns / Int(format.pointee.block) * Int(format.pointee.bytes)
-        var bytes = (0..<rows * rowBytes).map { _ in UInt8.random(in: 0...255, using: &random) }
+        var bytes = (0..<rows * rowBytes).map { _ in fill ?? UInt8(truncatingIfNeeded: random.next() >> 32) }
         func set16(_ offset: Int, _ value: UInt16) {
             bytes[offset] = UInt8(value & 255)
             bytes[offset + 1] = UInt8(value >> 8)

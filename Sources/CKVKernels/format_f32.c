@@ -1,0 +1,14 @@
+// F32: floats, as they are.
+#include "format.h"
+
+static void dequantise(const void *in, float *out, size_t n) {
+    memcpy(out, in, n * sizeof *out);
+}
+
+static size_t packed_bytes(size_t columns) { return ckv_group_bytes(columns * 4); }
+
+static void pack(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out) {
+    ckv_pack_elements(rows, row_bytes, count, columns, out, 4);
+}
+
+const ckv_format ckv_format_f32 = {CKV_F32, "F32", 1, 4, false, dequantise, packed_bytes, pack};
