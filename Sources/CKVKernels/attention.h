@@ -1,198 +1,203 @@
-// Attention on vectors. A unit's query rows (tokens × heads of the group) go through the key blocks one after another: a block's keys
-// (transposed) and values are widened once for all rows, then tiles of CKV_TILE rows are multiplied, masked, exponentiated, multiplied.
+// Attention on vectors. A unit's query rows go through the key blocks one after another: a block's keys and values are widened once for
+// all rows, then tile after tile of rows is multiplied, exponentiated, multiplied and merged, its scores never leaving the first cache.
+#include "attention_widen.h"
+#include "attention_tile.h"
 
-typedef struct {
-    float *keys;      // [head_dim][CKV_KEYS]
-    float *values;    // [CKV_KEYS][padded]
-    float *queries;   // [rows][head_dim], scaled
-    float *scores;    // [CKV_TILE][CKV_KEYS]
-    float *products;  // [CKV_TILE][padded]
-    float *states;    // [rows][padded + 2]: a, then m and l at padded
-    size_t padded;    // head_dim to whole pairs of vectors
-} unit_scratch;
+static float *take(float **from, size_t floats) {
+    float *at = *from;
+    *from += (floats + 15) / 16 * 16;
+    return at;
+}
 
 static unit_scratch unit_layout(const ckv_attention *p) {
     unit_scratch s;
-    size_t rows = p->tokens * p->group;
-    s.padded = (p->head_dim + 2 * CKV_LANES - 1) / (2 * CKV_LANES) * (2 * CKV_LANES);
-    s.keys = p->scratch;
-    s.values = s.keys + p->head_dim * CKV_KEYS;
-    s.scores = s.values + CKV_KEYS * s.padded;
-    s.products = s.scores + CKV_TILE * CKV_KEYS;
-    s.queries = s.products + CKV_TILE * s.padded;
-    s.states = s.queries + rows * p->head_dim;
+    s.rows = p->tokens * p->group;
+    s.padded = (p->head_dim + ATTENTION_PANEL - 1) / ATTENTION_PANEL * ATTENTION_PANEL;
+    const size_t tiles = (s.rows + CKV_TILE - 1) / CKV_TILE;
+    float *at = p->scratch;
+    s.keys = take(&at, p->head_dim * CKV_KEYS);
+    s.values = take(&at, s.padded * CKV_KEYS);
+    s.scores = take(&at, CKV_TILE * SCORE_STRIDE);
+    s.queries = take(&at, tiles * CKV_TILE * p->head_dim);
+    s.maxima = take(&at, tiles * CKV_LANES);
+    s.sums = take(&at, tiles * CKV_LANES);
+    s.accumulated = take(&at, tiles * CKV_TILE * s.padded);
     return s;
 }
 
-CKV_INLINE float cached(const ckv_attention *p, const void *rows, size_t index) {
-    return p->half ? ckv_half_float(((const uint16_t *)rows)[index]) : ((const float *)rows)[index];
-}
-
-CKV_INLINE vec cached_vec(const ckv_attention *p, const void *rows, size_t index) {
-    return p->half ? load_f16((const uint16_t *)rows + index) : load_f32((const float *)rows + index);
-}
-
-// Keys [first, first + count) to [head_dim][CKV_KEYS]; missing keys up to whole pairs of vectors become zeros.
-static void widen_keys(const ckv_attention *p, size_t first, size_t count, float *out) {
-    size_t end = (count + 2 * CKV_LANES - 1) / (2 * CKV_LANES) * (2 * CKV_LANES), k = 0;
-    for (; k + 8 <= count; k += 8) {
-        size_t d = 0;
-        for (; d + 8 <= p->head_dim; d += 8) {
-            transpose_8x8(p->key, p->half, (first + k) * p->kv_stride + d, p->kv_stride, out + d * CKV_KEYS + k);
-        }
-        for (; d < p->head_dim; d++) {
-            for (size_t i = 0; i < 8; i++) out[d * CKV_KEYS + k + i] = cached(p, p->key, (first + k + i) * p->kv_stride + d);
-        }
-    }
-    for (; k < end; k++) {
-        for (size_t d = 0; d < p->head_dim; d++) {
-            out[d * CKV_KEYS + k] = k < count ? cached(p, p->key, (first + k) * p->kv_stride + d) : 0;
-        }
+// Queries times the scale into tiles; the last one is filled up with zeros.
+static void scale_queries(const ckv_attention *p, const unit_scratch *s) {
+    for (size_t row = 0; row < (s->rows + CKV_TILE - 1) / CKV_TILE * CKV_TILE; row++) {
+        float *out = s->queries + row / CKV_TILE * CKV_TILE * p->head_dim + row % CKV_TILE;
+        const float *query = p->query + row / p->group * p->query_stride + row % p->group * p->head_dim;
+        for (size_t d = 0; d < p->head_dim; d++) out[d * CKV_TILE] = row < s->rows ? query[d] * p->scale : 0;
     }
 }
 
-// Values [first, first + count) to [count][padded].
-static void widen_values(const ckv_attention *p, size_t first, size_t count, size_t padded, float *out) {
-    for (size_t k = 0; k < count; k++) {
-        size_t row = (first + k) * p->kv_stride, d = 0;
-        for (; d + CKV_LANES <= p->head_dim; d += CKV_LANES) vec_store(out + k * padded + d, cached_vec(p, p->value, row + d));
-        for (; d < padded; d++) out[k * padded + d] = d < p->head_dim ? cached(p, p->value, row + d) : 0;
-    }
-}
-
-// Keys of the block that the query of `row` sees.
-CKV_INLINE size_t visible(const ckv_attention *p, size_t row, size_t first) {
-    size_t last = p->position + row / p->group;
-    return last < first ? 0 : last - first < CKV_KEYS ? last - first + 1 : CKV_KEYS;
-}
-
-// scores[0 ... count) to exponentials; those up to `width` (whole pairs of vectors) to zeros. Leaves m and l.
-CKV_INLINE void exponentiate(float *scores, size_t count, size_t width, float *m, float *l) {
-    for (size_t k = count; k < width; k++) scores[k] = -__builtin_inff();
-    vec largest = vec_load(scores);
-    for (size_t k = CKV_LANES; k < width; k += CKV_LANES) {
-        largest = __builtin_elementwise_max(largest, vec_load(scores + k));
-    }
-    float lanes[CKV_LANES], top = -__builtin_inff();
-    vec_store(lanes, largest);
-    for (int i = 0; i < CKV_LANES; i++) top = lanes[i] > top ? lanes[i] : top;
-    float part[8] = {0};
-    for (size_t k = 0; k < width; k += 8) {
-        for (int i = 0; i < 8; i++) {
-            scores[k + i] = ckv_exp_inline(scores[k + i] - top);
-            part[i] = part[i] + scores[k + i];
-        }
-    }
-    *m = top;
-    *l = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
-}
-
-// (a, m, l) of the state and of a block's part become the state's. The first block starts it.
-CKV_INLINE void join(float *a, const float *part, size_t width, bool first, float *m, float *l, float mb, float lb) {
-    if (first) {
-        memcpy(a, part, width * sizeof(float));
-        *m = mb;
-        *l = lb;
+// Merges m and l of a block into a tile's, and gives the factors of its accumulators, old and new.
+CKV_INLINE void merge_sums(float *m, float *l, bool start, vec mb, vec lb, float *c, float *cb) {
+    if (start) {
+        vec_store(m, mb);
+        vec_store(l, lb);
         return;
     }
-    float n = *m > mb ? *m : mb;
-    float c = ckv_exp_inline(*m - n), cb = ckv_exp_inline(mb - n);
-    for (size_t d = 0; d < width; d++) {
-        float scaled = part[d] * cb;
-        a[d] = __builtin_fmaf(a[d], c, scaled);
-    }
-    float scaled = lb * cb;
-    *l = __builtin_fmaf(*l, c, scaled);
-    *m = n;
+    const vec old = vec_load(m), n = vec_max(old, mb);
+    const vec factor = vec_exp_negative(old - n), block = vec_exp_negative(mb - n), scaled = lb * block;
+    vec_store(l, vec_fma(vec_load(l), factor, scaled));
+    vec_store(m, n);
+    vec_store(c, factor);
+    vec_store(cb, block);
 }
 
-// Products and exponentials of `rows` query rows from `row` on with one block. Leaves a in s.products, m and l per row.
-CKV_INLINE void block_tile(
-    const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *m, float *l
+// Values, and the merge of a[vector ... vector + vectors) while it is in registers.
+CKV_INLINE void prefill_vectors(
+    const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, size_t row, size_t vector, bool start,
+    const float *c, const float *cb
 ) {
-    // Rows ascend in position, so the last one sees the most keys.
-    size_t most = visible(p, row + rows - 1, first);
-    size_t width = (most + 2 * CKV_LANES - 1) / (2 * CKV_LANES) * (2 * CKV_LANES);
-    vec c[CKV_TILE][2];
-    for (size_t k = 0; k < width; k += 2 * CKV_LANES) {
-        const char *keys = (const char *)(s->keys + k);
-        tile_product(
-            rows, s->queries + row * p->head_dim, p->head_dim, load_f32, keys, keys + CKV_LANES * 4, CKV_KEYS * 4, p->head_dim, c);
-        for (int i = 0; i < rows; i++) {
-            vec_store(s->scores + i * CKV_KEYS + k, c[i][0]);
-            vec_store(s->scores + i * CKV_KEYS + k + CKV_LANES, c[i][1]);
-        }
-    }
-    for (int i = 0; i < rows; i++) {
-        size_t count = visible(p, row + i, first);
-        // A row that sees nothing of this block: zeros, and its state stays (see the callers).
-        if (count) exponentiate(s->scores + i * CKV_KEYS, count, width, m + i, l + i);
-        else memset(s->scores + i * CKV_KEYS, 0, width * sizeof(float));
-    }
-    for (size_t d = 0; d < s->padded; d += 2 * CKV_LANES) {
-        const char *values = (const char *)(s->values + d);
-        tile_product(rows, s->scores, CKV_KEYS, load_f32, values, values + CKV_LANES * 4, s->padded * 4, most, c);
-        for (int i = 0; i < rows; i++) {
-            vec_store(s->products + i * s->padded + d, c[i][0]);
-            vec_store(s->products + i * s->padded + d + CKV_LANES, c[i][1]);
+    const char *base = (const char *)(s->values + vector / 2 * CKV_KEYS * ATTENTION_PANEL);
+    const tile_factor b = {load_f32, base, ATTENTION_PANEL * sizeof(float), 0, CKV_LANES * sizeof(float)};
+    vec part[CKV_TILE * 2];
+    tile_values(rows, vectors, s, sight, b, part);
+    float *a = s->accumulated + row * s->padded + vector * CKV_LANES;
+    for (int i = 0; i < rows; i++, a += s->padded) {
+        if (!sight->count[i]) continue;
+        for (int v = 0; v < vectors; v++) {
+            vec sum = part[i * vectors + v];
+            if (!start) {
+                const vec scaled = sum * cb[i];
+                sum = vec_fma(vec_load(a + v * CKV_LANES), vec_all(c[i]), scaled);
+            }
+            vec_store(a + v * CKV_LANES, sum);
         }
     }
 }
 
-CKV_INLINE void block_rows(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {
-    if (!visible(p, row + rows - 1, first)) return;
-    float m[CKV_TILE], l[CKV_TILE];
-    block_tile(rows, p, s, row, first, m, l);
-    for (int i = 0; i < rows; i++) {
-        if (!visible(p, row + i, first)) continue;
-        float *state = s->states + (row + i) * (s->padded + 2);
-        join(state, s->products + i * s->padded, s->padded, first == 0, state + s->padded, state + s->padded + 1, m[i], l[i]);
+// One tile of a unit with one block of keys.
+CKV_INLINE void prefill_tile(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {
+    const tile_sight sight = tile_sees(rows, p, s, row, first);
+    if (!sight.most) return;
+    float m[CKV_LANES], l[CKV_LANES], c[CKV_LANES], cb[CKV_LANES];
+    tile_scores(rows, 2, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
+    tile_exponentials(rows, s, &sight, m, l);
+    const size_t state = row / CKV_TILE * CKV_LANES;
+    merge_sums(s->maxima + state, s->sums + state, first == 0, vec_load(m), vec_load(l), c, cb);
+    const size_t end = (p->head_dim + CKV_LANES - 1) / CKV_LANES;
+    size_t v = 0;
+    for (; v + 2 <= end; v += 2) prefill_vectors(rows, 2, s, &sight, row, v, first == 0, c, cb);
+    if (v < end) prefill_vectors(rows, 1, s, &sight, row, v, first == 0, c, cb);
+}
+
+// Stores a block's part of one token's rows, a while it is in registers.
+CKV_INLINE void decode_vectors(
+    const int rows, const int vectors, const ckv_attention *p, const unit_scratch *s, const tile_sight *sight, size_t row,
+    size_t vector, const tile_factor b, float *out
+) {
+    vec part[CKV_TILE * 2];
+    tile_values(rows, vectors, s, sight, b, part);
+    for (int i = 0; i < rows && row + (size_t)i < s->rows; i++) {
+        for (int v = 0; v < vectors; v++) {
+            const size_t d = (vector + (size_t)v) * CKV_LANES;
+            vec_store_some(out + (size_t)i * (p->head_dim + 2) + d, part[i * vectors + v], p->head_dim - d);
+        }
     }
 }
 
-static void scale_queries(const ckv_attention *p, const unit_scratch *s) {
-    for (size_t t = 0; t < p->tokens; t++) {
-        const float *query = p->query + t * p->query_stride;
-        float *out = s->queries + t * p->group * p->head_dim;
-        for (size_t i = 0; i < p->group * p->head_dim; i++) out[i] = query[i] * p->scale;
+// One tile of one token's rows with one block. Values that are whole vectors are read where they are.
+CKV_INLINE void decode_values(
+    const int rows, const int wide, const ckv_attention *p, const unit_scratch *s, const tile_sight *sight, size_t row, size_t first,
+    const load_fn load, const size_t size, float *out
+) {
+    const bool direct = p->head_dim % CKV_LANES == 0;
+    const size_t step = p->kv_stride * size, end = (p->head_dim + CKV_LANES - 1) / CKV_LANES;
+    size_t v = 0;
+    if (direct) {
+        const char *base = (const char *)p->value + first * step;
+        for (; v + wide <= end; v += wide) {
+            const tile_factor b = {load, base + v * CKV_LANES * size, step, ATTENTION_PANEL * size, CKV_LANES * size};
+            decode_vectors(rows, wide, p, s, sight, row, v, b, out);
+        }
+        for (; v < end; v++) {
+            const tile_factor b = {load, base + v * CKV_LANES * size, step, 0, 0};
+            decode_vectors(rows, 1, p, s, sight, row, v, b, out);
+        }
+        return;
+    }
+    for (; v < end; v++) {
+        const float *base = s->values + v / 2 * CKV_KEYS * ATTENTION_PANEL + v % 2 * CKV_LANES;
+        const tile_factor b = {load_f32, (const char *)base, ATTENTION_PANEL * sizeof(float), 0, 0};
+        decode_vectors(rows, 1, p, s, sight, row, v, b, out);
     }
 }
 
-static void widen_block(const ckv_attention *p, const unit_scratch *s, size_t first) {
-    size_t last = p->position + p->tokens - 1;
-    size_t count = last - first < CKV_KEYS ? last - first + 1 : CKV_KEYS;
-    widen_keys(p, first, count, s->keys);
-    widen_values(p, first, count, s->padded, s->values);
+CKV_INLINE void decode_tile(
+    const int rows, const int wide, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out
+) {
+    const tile_sight sight = tile_sees(rows, p, s, row, first);
+    float m[CKV_LANES], l[CKV_LANES];
+    tile_scores(rows, wide, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
+    tile_exponentials(rows, s, &sight, m, l);
+    if (p->half) decode_values(rows, wide, p, s, &sight, row, first, load_f16, sizeof(uint16_t), out);
+    else decode_values(rows, wide, p, s, &sight, row, first, load_f32, sizeof(float), out);
+    for (int i = 0; i < rows && row + (size_t)i < s->rows; i++) {
+        out[(size_t)i * (p->head_dim + 2) + p->head_dim] = m[i];
+        out[(size_t)i * (p->head_dim + 2) + p->head_dim + 1] = l[i];
+    }
 }
+
+// A tile's kernels by its rows: one that is not full takes the next larger. Few rows take several panels at once in decode: an fma's
+// latency needs eight chains.
+#if CKV_LANES == 16
+#define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 4) size(4, 4) size(6, 2) size(8, 2) size(12, 2)
+#else
+#define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 4) size(4, 2) size(6, 2)
+#endif
+
+#define TILE_KERNELS(rows, wide)                                                                                          \
+    static void prefill_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {            \
+        prefill_tile(rows, p, s, row, first);                                                                             \
+    }                                                                                                                     \
+    static void decode_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out) { \
+        decode_tile(rows, wide, p, s, row, first, out);                                                                   \
+    }
+TILE_SIZES(TILE_KERNELS)
+
+#define PREFILL_CASE(rows, wide) \
+    if (count <= rows) return prefill_tile_##rows;
+#define DECODE_CASE(rows, wide) \
+    if (count <= rows) return decode_tile_##rows;
+
+typedef void (*prefill_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first);
+typedef void (*decode_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first, float *out);
+
+static prefill_fn prefill_of(size_t count) {
+    TILE_SIZES(PREFILL_CASE)
+    return NULL;
+}
+
+static decode_fn decode_of(size_t count) {
+    TILE_SIZES(DECODE_CASE)
+    return NULL;
+}
+
+CKV_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static void attention(const ckv_attention *p) {
     const unit_scratch s = unit_layout(p);
-    const size_t rows = p->tokens * p->group;
+    const size_t end = p->position + p->tokens;
     scale_queries(p, &s);
-    for (size_t first = 0; first < p->position + p->tokens; first += CKV_KEYS) {
-        widen_block(p, &s, first);
-        size_t row = 0;
-        for (; row + CKV_TILE <= rows; row += CKV_TILE) block_rows(CKV_TILE, p, &s, row, first);
-        for (; row + 4 <= rows; row += 4) block_rows(4, p, &s, row, first);
-        for (; row < rows; row++) block_rows(1, p, &s, row, first);
+    for (size_t first = 0; first < end; first += CKV_KEYS) {
+        const size_t count = least(end - first, CKV_KEYS);
+        widen_keys(p, first, count, s.keys);
+        widen_values(p, first, count, s.values);
+        for (size_t row = 0; row < s.rows; row += CKV_TILE) {
+            prefill_of(least(s.rows - row, CKV_TILE))(p, &s, row, first);
+        }
     }
-    for (size_t row = 0; row < rows; row++) {
-        const float *state = s.states + row * (s.padded + 2);
-        float *out = p->out + row / p->group * p->out_stride + row % p->group * p->head_dim, l = state[s.padded + 1];
-        for (size_t d = 0; d < p->head_dim; d++) out[d] = state[d] / l;
-    }
-}
-
-CKV_INLINE void partial_rows(
-    const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out
-) {
-    float m[CKV_TILE], l[CKV_TILE];
-    block_tile(rows, p, s, row, first, m, l);
-    for (int i = 0; i < rows; i++) {
-        float *part = out + (row + i) * (p->head_dim + 2);
-        memcpy(part, s->products + i * s->padded, p->head_dim * sizeof(float));
-        part[p->head_dim] = m[i];
-        part[p->head_dim + 1] = l[i];
+    for (size_t row = 0; row < s.rows; row++) {
+        const float *a = s.accumulated + row * s.padded;
+        const float l = s.sums[row / CKV_TILE * CKV_LANES + row % CKV_TILE];
+        float *out = p->out + row / p->group * p->out_stride + row % p->group * p->head_dim;
+        for (size_t d = 0; d < p->head_dim; d++) out[d] = a[d] / l;
     }
 }
 
@@ -200,20 +205,44 @@ static void attention_partial(const ckv_attention *p, size_t begin, size_t end, 
     const unit_scratch s = unit_layout(p);
     scale_queries(p, &s);
     for (size_t b = begin; b < end; b++) {
-        widen_block(p, &s, b * CKV_KEYS);
-        float *out = partials + b * p->group * (p->head_dim + 2);
-        size_t row = 0;
-        for (; row + CKV_TILE <= p->group; row += CKV_TILE) partial_rows(CKV_TILE, p, &s, row, b * CKV_KEYS, out);
-        for (; row + 3 <= p->group; row += 3) partial_rows(3, p, &s, row, b * CKV_KEYS, out);
-        for (; row < p->group; row++) partial_rows(1, p, &s, row, b * CKV_KEYS, out);
+        const size_t first = b * CKV_KEYS, count = least(p->position + 1 - first, CKV_KEYS);
+        widen_keys(p, first, count, s.keys);
+        if (p->head_dim % CKV_LANES) widen_values(p, first, count, s.values);
+        for (size_t row = 0; row < s.rows; row += CKV_TILE) {
+            float *out = partials + (b * p->group + row) * (p->head_dim + 2);
+            decode_of(least(s.rows - row, CKV_TILE))(p, &s, row, first, out);
+        }
     }
 }
 
-static void attention_merge(const float *partials, size_t blocks, size_t stride, size_t head_dim, float *out) {
-    float a[256], m, l;
-    for (size_t b = 0; b < blocks; b++) {
-        const float *part = partials + b * stride;
-        join(a, part, head_dim, b == 0, &m, &l, part[head_dim], part[head_dim + 1]);
+// The factors of blocks [block, block + count), count <= CKV_LANES, from the maximum of those before on; that of all of them.
+static float merge_factors(const float *partials, size_t count, size_t stride, size_t head_dim, float m, float *c, float *cb) {
+    float old[CKV_LANES] = {0}, now[CKV_LANES] = {0}, block[CKV_LANES] = {0};
+    for (size_t b = 0; b < count; b++) {
+        block[b] = partials[b * stride + head_dim];
+        old[b] = m;
+        m = m > block[b] ? m : block[b];
+        now[b] = m;
     }
-    for (size_t d = 0; d < head_dim; d++) out[d] = a[d] / l;
+    vec_store(c, vec_exp_negative(vec_load(old) - vec_load(now)));
+    vec_store(cb, vec_exp_negative(vec_load(block) - vec_load(now)));
+    return m;
+}
+
+static void attention_merge(const float *partials, size_t blocks, size_t stride, size_t head_dim, float *out) {
+    // a and l alike; m, between them, is merged apart.
+    float state[258], c[CKV_LANES], cb[CKV_LANES], m = partials[head_dim];
+    memcpy(state, partials, (head_dim + 2) * sizeof(float));
+    for (size_t block = 1; block < blocks; block += CKV_LANES) {
+        const size_t count = least(blocks - block, CKV_LANES);
+        m = merge_factors(partials + block * stride, count, stride, head_dim, m, c, cb);
+        for (size_t b = 0; b < count; b++) {
+            const float *part = partials + (block + b) * stride;
+            for (size_t d = 0; d < head_dim + 2; d++) {
+                const float scaled = part[d] * cb[b];
+                state[d] = __builtin_fmaf(state[d], c[b], scaled);
+            }
+        }
+    }
+    for (size_t d = 0; d < head_dim; d++) out[d] = state[d] / state[head_dim + 1];
 }

@@ -1,4 +1,7 @@
-// Vectors of CKV_LANES floats (defined by the including file, with vec_f16 below) and the micro-kernel that float products and attention share.
+// Vectors of CKV_LANES floats (defined by the including file, with vec_f16 below), for kernels that are written once for every width.
+#ifndef CKV_VECTOR_H
+#define CKV_VECTOR_H
+
 #include <string.h>
 
 #include "ckv_kernels.h"
@@ -6,8 +9,11 @@
 
 #define CKV_INLINE static inline __attribute__((always_inline))
 typedef float vec __attribute__((vector_size(CKV_LANES * 4)));
+typedef int32_t vec_i32 __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint32_t vec_u32 __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint16_t vec_u16 __attribute__((vector_size(CKV_LANES * 2)));
+typedef float vec8 __attribute__((vector_size(32)));
+typedef float vec4 __attribute__((vector_size(16)));
 
 CKV_INLINE vec vec_load(const float *p) {
     vec v;
@@ -17,6 +23,71 @@ CKV_INLINE vec vec_load(const float *p) {
 CKV_INLINE void vec_store(float *p, vec v) { memcpy(p, &v, sizeof v); }
 CKV_INLINE vec vec_all(float x) { return x - (vec){0}; }
 CKV_INLINE vec vec_fma(vec a, vec b, vec c) { return __builtin_elementwise_fma(a, b, c); }
+// a > b ? a : b in every lane: where one is no number, b.
+#if CKV_LANES == 16
+CKV_INLINE vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+#else
+CKV_INLINE vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+#endif
+
+// The first `count` lanes only; `count` may be more than there are.
+CKV_INLINE void vec_store_some(float *p, vec v, size_t count) {
+    if (count >= CKV_LANES) vec_store(p, v);
+    else memcpy(p, &v, count * sizeof(float));
+}
+
+#if CKV_LANES == 16
+CKV_INLINE vec8 vec_low(vec v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7); }
+CKV_INLINE vec8 vec_high(vec v) { return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
+#else
+CKV_INLINE vec8 vec_low(vec v) { return v; }
+#endif
+CKV_INLINE vec4 vec8_low(vec8 v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3); }
+CKV_INLINE vec4 vec8_high(vec8 v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7); }
+
+// The largest lane.
+CKV_INLINE float vec_top(vec v) {
+    vec8 top = vec_low(v);
+#if CKV_LANES == 16
+    top = _mm256_max_ps(top, vec_high(v));
+#endif
+    vec4 a = _mm_max_ps(vec8_low(top), vec8_high(top));
+    a = _mm_max_ps(a, __builtin_shufflevector(a, a, 2, 3, 2, 3));
+    return a[0] > a[1] ? a[0] : a[1];
+}
+
+// ((0+4)+(2+6))+((1+5)+(3+7)).
+CKV_INLINE float vec8_fold(vec8 v) {
+    vec4 a = vec8_low(v) + vec8_high(v);
+    a = a + __builtin_shufflevector(a, a, 2, 3, 2, 3);
+    return a[0] + a[1];
+}
+
+// ckv_exp in every lane, operation by operation as in exp.h, for lanes that are at most 0 or no numbers (then a NaN comes out).
+CKV_INLINE vec vec_exp_negative(vec x) {
+    const vec magic = vec_all(CKV_EXP_MAGIC);
+    vec shifted = vec_fma(x, vec_all(CKV_EXP_LOG2E), magic);
+    vec n = shifted - magic;
+    vec r = vec_fma(n, vec_all(-CKV_EXP_LN2_HIGH), x);
+    r = vec_fma(n, vec_all(-CKV_EXP_LN2_LOW), r);
+    vec p = vec_all(CKV_EXP_C7);
+    p = vec_fma(p, r, vec_all(CKV_EXP_C6));
+    p = vec_fma(p, r, vec_all(CKV_EXP_C5));
+    p = vec_fma(p, r, vec_all(CKV_EXP_C4));
+    p = vec_fma(p, r, vec_all(CKV_EXP_C3));
+    p = vec_fma(p, r, vec_all(CKV_EXP_C2));
+    p = vec_fma(p, r, vec_all(1));
+    p = vec_fma(p, r, vec_all(1));
+    vec y = p * (vec)(((vec_u32)shifted << 23) + 0x3F800000u);
+    // What lies below is nonsense: zero. NaN compares false and stays.
+    return (vec)((vec_i32)y & ~(vec_i32)(x < vec_all(CKV_EXP_LOW)));
+}
+
+// ckv_exp in every lane.
+CKV_INLINE vec vec_exp(vec x) {
+    const vec_i32 over = x > vec_all(CKV_EXP_HIGH);
+    return (vec)(((vec_i32)vec_exp_negative(x) & ~over) | ((vec_i32)vec_all(__builtin_inff()) & over));
+}
 
 // Loads CKV_LANES elements from `p`.
 typedef vec (*load_fn)(const void *p);
@@ -27,21 +98,6 @@ CKV_INLINE vec load_bf16(const void *p) {
     memcpy(&half, p, sizeof half);
     vec_u32 bits = __builtin_convertvector(half, vec_u32) << 16;
     return (vec)bits;
-}
-
-// c[i][j] = sum over k ascending of a[i * lda + k] * bj[k], a row of b being CKV_LANES elements and `ldb` bytes from the next.
-CKV_INLINE void tile_product(
-    const int rows, const float *a, size_t lda, load_fn load, const char *b0, const char *b1, size_t ldb, size_t depth, vec c[][2]
-) {
-    for (int i = 0; i < rows; i++) c[i][0] = c[i][1] = (vec){0};
-    for (size_t k = 0; k < depth; k++) {
-        vec w0 = load(b0 + k * ldb), w1 = load(b1 + k * ldb);
-        for (int i = 0; i < rows; i++) {
-            vec x = vec_all(a[i * lda + k]);
-            c[i][0] = vec_fma(w0, x, c[i][0]);
-            c[i][1] = vec_fma(w1, x, c[i][1]);
-        }
-    }
 }
 
 // Writes a token's outputs from `row` on, as far as the matrix has rows.
@@ -56,3 +112,5 @@ CKV_INLINE void product_store(const ckv_product *p, size_t token, size_t row, ve
     vec_store(lanes, value);
     for (size_t i = 0; i < p->rows - row; i++) out[i] = p->accumulate ? out[i] + lanes[i] : lanes[i];
 }
+
+#endif

@@ -1,0 +1,157 @@
+// A tile: up to CKV_TILE query rows and one block of keys. Rows are (token, head of the group), tokens ascending.
+
+// Scores of one row: CKV_KEYS of them, and a distance to the next row that spreads the rows over the cache's sets.
+#define SCORE_STRIDE (CKV_KEYS + 16)
+
+// What lies in a unit's scratch.
+typedef struct {
+    float *keys;         // panels, see attention_widen.h
+    float *values;       // panels
+    float *queries;      // [tile][head_dim][CKV_TILE], scaled
+    float *scores;       // [CKV_TILE][SCORE_STRIDE]
+    float *maxima;       // m: [tile][CKV_LANES]
+    float *sums;         // l: [tile][CKV_LANES]
+    float *accumulated;  // a: [tile][CKV_TILE][padded]
+    size_t padded;       // head_dim to whole panels
+    size_t rows;
+} unit_scratch;
+
+// The keys of a block that a tile's rows see.
+typedef struct {
+    size_t count[CKV_TILE];
+    size_t least, most;
+} tile_sight;
+
+CKV_INLINE tile_sight tile_sees(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {
+    tile_sight sight = {.least = CKV_KEYS, .most = CKV_KEYS};
+    const bool whole = p->position + row / p->group >= first + CKV_KEYS - 1;
+    for (int i = 0; i < rows; i++) {
+        sight.count[i] = CKV_KEYS;
+        if (whole) continue;
+        // Rows that only fill the tile up go with the last one.
+        size_t own = row + (size_t)i < s->rows ? row + (size_t)i : s->rows - 1;
+        size_t last = p->position + own / p->group;
+        if (last < first + CKV_KEYS) sight.count[i] = last < first ? 0 : last - first + 1;
+    }
+    // Positions ascend with the rows.
+    sight.least = sight.count[0];
+    sight.most = sight.count[rows - 1];
+    return sight;
+}
+
+// The right-hand factor of a product, in memory.
+typedef struct {
+    load_fn load;
+    const char *base;
+    size_t step;   // bytes from one depth to the next
+    size_t panel;  // bytes from one panel to the next
+    size_t half;   // bytes from a panel's first vector to its second
+} tile_factor;
+
+// c[i * vectors + v] += sum over k in [begin, end) ascending of a[i * row + k * depth] * (vector v of b at k).
+CKV_INLINE void tile_product(
+    const int rows, const int vectors, const float *a, const size_t row, const size_t depth, const tile_factor b, size_t begin,
+    size_t end, vec *c
+) {
+    for (size_t k = begin; k < end; k++) {
+        const char *at = b.base + k * b.step;
+        vec w[8];
+        for (int v = 0; v < vectors; v++) w[v] = b.load(at + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
+        for (int i = 0; i < rows; i++) {
+            const vec x = vec_all(a[(size_t)i * row + k * depth]);
+            for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x, c[i * vectors + v]);
+        }
+    }
+}
+
+// Scores of the rows with the keys of vectors [vector, vector + vectors).
+CKV_INLINE void score_vectors(
+    const int rows, const int vectors, const unit_scratch *s, const float *queries, size_t head_dim, size_t vector
+) {
+    const size_t panel = head_dim * ATTENTION_PANEL * sizeof(float);
+    const tile_factor keys = {
+        load_f32, (const char *)s->keys + vector / 2 * panel, ATTENTION_PANEL * sizeof(float), panel, CKV_LANES * sizeof(float)};
+    vec c[CKV_TILE * 2];
+    for (int i = 0; i < rows * vectors; i++) c[i] = (vec){0};
+    tile_product(rows, vectors, queries, 1, CKV_TILE, keys, 0, head_dim, c);
+    for (int i = 0; i < rows; i++) {
+        float *out = s->scores + i * SCORE_STRIDE + vector * CKV_LANES;
+        for (int v = 0; v < vectors; v++) vec_store(out + v * CKV_LANES, c[i * vectors + v]);
+    }
+}
+
+// `wide` is how many vectors these rows take at once.
+CKV_INLINE void tile_scores(
+    const int rows, const int wide, const unit_scratch *s, const float *queries, size_t head_dim, size_t keys
+) {
+    const size_t end = (keys + CKV_LANES - 1) / CKV_LANES;
+    size_t v = 0;
+    for (; v + wide <= end; v += wide) score_vectors(rows, wide, s, queries, head_dim, v);
+    if (wide > 2) {
+        for (; v + 2 <= end; v += 2) score_vectors(rows, 2, s, queries, head_dim, v);
+    }
+    for (; v < end; v++) score_vectors(rows, 1, s, queries, head_dim, v);
+}
+
+// The largest of a row's scores; those behind `count` become minus infinity, up to `width` (whole vectors).
+CKV_INLINE float row_largest(float *scores, size_t count, size_t width) {
+    for (size_t k = count; k < width; k++) scores[k] = -__builtin_inff();
+    vec largest = vec_load(scores);
+    for (size_t k = CKV_LANES; k < width; k += CKV_LANES) largest = vec_max(largest, vec_load(scores + k));
+    return vec_top(largest);
+}
+
+// Scores to exponentials; their sum.
+CKV_INLINE float row_exponentials(float *scores, size_t width, float largest) {
+    const vec top = vec_all(largest);
+    vec8 part = {0};
+    for (size_t k = 0; k < width; k += CKV_LANES) {
+        const vec e = vec_exp_negative(vec_load(scores + k) - top);
+        vec_store(scores + k, e);
+        part = part + vec_low(e);
+#if CKV_LANES == 16
+        part = part + vec_high(e);
+#endif
+    }
+    return vec8_fold(part);
+}
+
+// Softmax of a tile's scores within the block: exponentials in place, m and l per row. A row that sees nothing has -infinity and 0,
+// which leave its state as it is.
+CKV_INLINE void tile_exponentials(const int rows, const unit_scratch *s, const tile_sight *sight, float *m, float *l) {
+    const size_t width = (sight->most + CKV_LANES - 1) / CKV_LANES * CKV_LANES;
+    for (int i = 0; i < CKV_LANES; i++) {
+        m[i] = -__builtin_inff();
+        l[i] = 0;
+    }
+    if (sight->least == CKV_KEYS) {
+        for (int i = 0; i < rows; i++) m[i] = row_largest(s->scores + i * SCORE_STRIDE, CKV_KEYS, CKV_KEYS);
+        for (int i = 0; i < rows; i++) l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, CKV_KEYS, m[i]);
+        return;
+    }
+    for (int i = 0; i < rows; i++) {
+        if (!sight->count[i]) continue;
+        m[i] = row_largest(s->scores + i * SCORE_STRIDE, sight->count[i], width);
+        l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, width, m[i]);
+    }
+}
+
+// c = exponentials times values, vectors [vector, vector + vectors) of them. No row meets a value that it does not see: were that an
+// infinity, zero times it would be no number.
+CKV_INLINE void tile_values(
+    const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, const tile_factor b, vec *c
+) {
+    for (int i = 0; i < rows * vectors; i++) c[i] = (vec){0};
+    tile_product(rows, vectors, s->scores, SCORE_STRIDE, 1, b, 0, sight->least, c);
+    for (size_t k = sight->least; k < sight->most; k++) {
+        vec w[8];
+        for (int v = 0; v < vectors; v++) {
+            w[v] = b.load(b.base + k * b.step + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
+        }
+        for (int i = 0; i < rows; i++) {
+            if (k >= sight->count[i]) continue;
+            const vec x = vec_all(s->scores[(size_t)i * SCORE_STRIDE + k]);
+            for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x, c[i * vectors + v]);
+        }
+    }
+}
