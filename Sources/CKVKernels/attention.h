@@ -59,8 +59,10 @@ CKV_INLINE void prefill_vectors(
     vec part[CKV_TILE * 2];
     tile_values(rows, vectors, s, sight, b, part);
     float *a = s->accumulated + row * s->padded + vector * CKV_LANES;
+    TILE_UNROLL
     for (int i = 0; i < rows; i++, a += s->padded) {
         if (!sight->count[i]) continue;
+        TILE_UNROLL
         for (int v = 0; v < vectors; v++) {
             vec sum = part[i * vectors + v];
             if (!start) {
@@ -87,11 +89,19 @@ CKV_INLINE void prefill_tile(const int rows, const ckv_attention *p, const unit_
     if (v < end) prefill_vectors(rows, 1, s, &sight, row, v, first == 0, c, cb);
 }
 
-// Stores a block's part of one token's rows, a while it is in registers.
+// Where a block's values are: as cached if they are whole vectors, else widened. `size` is that of an element.
+typedef struct {
+    const char *base;
+    size_t step, panel, half;
+} value_rows;
+
+// a of one token's rows with one block, vectors [vector, vector + vectors) of it.
 CKV_INLINE void decode_vectors(
     const int rows, const int vectors, const ckv_attention *p, const unit_scratch *s, const tile_sight *sight, size_t row,
-    size_t vector, const tile_factor b, float *out
+    size_t vector, const load_fn load, const value_rows *from, float *out
 ) {
+    const char *base = from->base + vector / 2 * from->panel + vector % 2 * from->half;
+    const tile_factor b = {load, base, from->step, from->panel, from->half};
     vec part[CKV_TILE * 2];
     tile_values(rows, vectors, s, sight, b, part);
     for (int i = 0; i < rows && row + (size_t)i < s->rows; i++) {
@@ -102,31 +112,17 @@ CKV_INLINE void decode_vectors(
     }
 }
 
-// One tile of one token's rows with one block. Values that are whole vectors are read where they are.
+// `wide` is how many vectors these rows take at most.
 CKV_INLINE void decode_values(
-    const int rows, const int wide, const ckv_attention *p, const unit_scratch *s, const tile_sight *sight, size_t row, size_t first,
-    const load_fn load, const size_t size, float *out
+    const int rows, const int wide, const ckv_attention *p, const unit_scratch *s, const tile_sight *sight, size_t row,
+    const load_fn load, const value_rows *from, float *out
 ) {
-    const bool direct = p->head_dim % CKV_LANES == 0;
-    const size_t step = p->kv_stride * size, end = (p->head_dim + CKV_LANES - 1) / CKV_LANES;
+    const size_t end = (p->head_dim + CKV_LANES - 1) / CKV_LANES;
     size_t v = 0;
-    if (direct) {
-        const char *base = (const char *)p->value + first * step;
-        for (; v + wide <= end; v += wide) {
-            const tile_factor b = {load, base + v * CKV_LANES * size, step, ATTENTION_PANEL * size, CKV_LANES * size};
-            decode_vectors(rows, wide, p, s, sight, row, v, b, out);
-        }
-        for (; v < end; v++) {
-            const tile_factor b = {load, base + v * CKV_LANES * size, step, 0, 0};
-            decode_vectors(rows, 1, p, s, sight, row, v, b, out);
-        }
-        return;
-    }
-    for (; v < end; v++) {
-        const float *base = s->values + v / 2 * CKV_KEYS * ATTENTION_PANEL + v % 2 * CKV_LANES;
-        const tile_factor b = {load_f32, (const char *)base, ATTENTION_PANEL * sizeof(float), 0, 0};
-        decode_vectors(rows, 1, p, s, sight, row, v, b, out);
-    }
+    for (; v + wide <= end; v += wide) decode_vectors(rows, wide, p, s, sight, row, v, load, from, out);
+    for (; wide > 4 && v + 4 <= end; v += 4) decode_vectors(rows, 4, p, s, sight, row, v, load, from, out);
+    for (; wide > 2 && v + 2 <= end; v += 2) decode_vectors(rows, 2, p, s, sight, row, v, load, from, out);
+    for (; v < end; v++) decode_vectors(rows, 1, p, s, sight, row, v, load, from, out);
 }
 
 CKV_INLINE void decode_tile(
@@ -136,8 +132,14 @@ CKV_INLINE void decode_tile(
     float m[CKV_LANES], l[CKV_LANES];
     tile_scores(rows, wide, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
     tile_exponentials(rows, s, &sight, m, l);
-    if (p->half) decode_values(rows, wide, p, s, &sight, row, first, load_f16, sizeof(uint16_t), out);
-    else decode_values(rows, wide, p, s, &sight, row, first, load_f32, sizeof(float), out);
+    const size_t size = cache_bytes(p);
+    value_rows from = {(const char *)p->value + first * p->kv_stride * size, p->kv_stride * size, ATTENTION_PANEL * size, CKV_LANES * size};
+    if (p->head_dim % CKV_LANES) {
+        const size_t step = ATTENTION_PANEL * sizeof(float);
+        from = (value_rows){(const char *)s->values, step, CKV_KEYS * step, step / 2};
+    }
+    if (p->half && p->head_dim % CKV_LANES == 0) decode_values(rows, wide, p, s, &sight, row, load_f16, &from, out);
+    else decode_values(rows, wide, p, s, &sight, row, load_f32, &from, out);
     for (int i = 0; i < rows && row + (size_t)i < s->rows; i++) {
         out[(size_t)i * (p->head_dim + 2) + p->head_dim] = m[i];
         out[(size_t)i * (p->head_dim + 2) + p->head_dim + 1] = l[i];
@@ -149,7 +151,7 @@ CKV_INLINE void decode_tile(
 #if CKV_LANES == 16
 #define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 4) size(4, 4) size(6, 2) size(8, 2) size(12, 2)
 #else
-#define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 4) size(4, 2) size(6, 2)
+#define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 2) size(4, 2) size(6, 2)
 #endif
 
 #define TILE_KERNELS(rows, wide)                                                                                          \

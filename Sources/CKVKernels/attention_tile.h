@@ -16,6 +16,11 @@ typedef struct {
     size_t rows;
 } unit_scratch;
 
+// Loops over rows and vectors unroll, so that the accumulators are registers.
+#define TILE_UNROLL _Pragma("clang loop unroll(full)")
+// Softmax is long enough for one row.
+#define TILE_ROLL _Pragma("clang loop unroll(disable)")
+
 // The keys of a block that a tile's rows see.
 typedef struct {
     size_t count[CKV_TILE];
@@ -25,6 +30,7 @@ typedef struct {
 CKV_INLINE tile_sight tile_sees(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {
     tile_sight sight = {.least = CKV_KEYS, .most = CKV_KEYS};
     const bool whole = p->position + row / p->group >= first + CKV_KEYS - 1;
+    TILE_UNROLL
     for (int i = 0; i < rows; i++) {
         sight.count[i] = CKV_KEYS;
         if (whole) continue;
@@ -56,9 +62,12 @@ CKV_INLINE void tile_product(
     for (size_t k = begin; k < end; k++) {
         const char *at = b.base + k * b.step;
         vec w[8];
+        TILE_UNROLL
         for (int v = 0; v < vectors; v++) w[v] = b.load(at + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
+        TILE_UNROLL
         for (int i = 0; i < rows; i++) {
             const vec x = vec_all(a[(size_t)i * row + k * depth]);
+            TILE_UNROLL
             for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x, c[i * vectors + v]);
         }
     }
@@ -72,10 +81,13 @@ CKV_INLINE void score_vectors(
     const tile_factor keys = {
         load_f32, (const char *)s->keys + vector / 2 * panel, ATTENTION_PANEL * sizeof(float), panel, CKV_LANES * sizeof(float)};
     vec c[CKV_TILE * 2];
+    TILE_UNROLL
     for (int i = 0; i < rows * vectors; i++) c[i] = (vec){0};
     tile_product(rows, vectors, queries, 1, CKV_TILE, keys, 0, head_dim, c);
+    TILE_UNROLL
     for (int i = 0; i < rows; i++) {
         float *out = s->scores + i * SCORE_STRIDE + vector * CKV_LANES;
+        TILE_UNROLL
         for (int v = 0; v < vectors; v++) vec_store(out + v * CKV_LANES, c[i * vectors + v]);
     }
 }
@@ -87,9 +99,7 @@ CKV_INLINE void tile_scores(
     const size_t end = (keys + CKV_LANES - 1) / CKV_LANES;
     size_t v = 0;
     for (; v + wide <= end; v += wide) score_vectors(rows, wide, s, queries, head_dim, v);
-    if (wide > 2) {
-        for (; v + 2 <= end; v += 2) score_vectors(rows, 2, s, queries, head_dim, v);
-    }
+    for (; wide > 2 && v + 2 <= end; v += 2) score_vectors(rows, 2, s, queries, head_dim, v);
     for (; v < end; v++) score_vectors(rows, 1, s, queries, head_dim, v);
 }
 
@@ -125,10 +135,13 @@ CKV_INLINE void tile_exponentials(const int rows, const unit_scratch *s, const t
         l[i] = 0;
     }
     if (sight->least == CKV_KEYS) {
+        TILE_ROLL
         for (int i = 0; i < rows; i++) m[i] = row_largest(s->scores + i * SCORE_STRIDE, CKV_KEYS, CKV_KEYS);
+        TILE_ROLL
         for (int i = 0; i < rows; i++) l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, CKV_KEYS, m[i]);
         return;
     }
+    TILE_ROLL
     for (int i = 0; i < rows; i++) {
         if (!sight->count[i]) continue;
         m[i] = row_largest(s->scores + i * SCORE_STRIDE, sight->count[i], width);
@@ -141,16 +154,20 @@ CKV_INLINE void tile_exponentials(const int rows, const unit_scratch *s, const t
 CKV_INLINE void tile_values(
     const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, const tile_factor b, vec *c
 ) {
+    TILE_UNROLL
     for (int i = 0; i < rows * vectors; i++) c[i] = (vec){0};
     tile_product(rows, vectors, s->scores, SCORE_STRIDE, 1, b, 0, sight->least, c);
     for (size_t k = sight->least; k < sight->most; k++) {
         vec w[8];
+        TILE_UNROLL
         for (int v = 0; v < vectors; v++) {
             w[v] = b.load(b.base + k * b.step + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
         }
+        TILE_UNROLL
         for (int i = 0; i < rows; i++) {
             if (k >= sight->count[i]) continue;
             const vec x = vec_all(s->scores[(size_t)i * SCORE_STRIDE + k]);
+            TILE_UNROLL
             for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x, c[i * vectors + v]);
         }
     }
