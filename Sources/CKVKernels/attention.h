@@ -58,6 +58,7 @@ CKV_INLINE void prefill_vectors(
     const tile_factor b = {load_f32, base, ATTENTION_PANEL * sizeof(float), 0, CKV_LANES * sizeof(float)};
     vec part[CKV_TILE * 2];
     tile_values(rows, vectors, s, sight, b, part);
+    tile_last_values(rows, vectors, s, sight, b, part);
     float *a = s->accumulated + row * s->padded + vector * CKV_LANES;
     TILE_UNROLL
     for (int i = 0; i < rows; i++, a += s->padded) {
@@ -126,11 +127,11 @@ CKV_INLINE void decode_values(
 }
 
 CKV_INLINE void decode_tile(
-    const int rows, const int wide, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out
+    const int rows, const int keys, const int wide, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out
 ) {
     const tile_sight sight = tile_sees(rows, p, s, row, first);
     float m[CKV_LANES], l[CKV_LANES];
-    tile_scores(rows, wide, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
+    tile_scores(rows, keys, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
     tile_exponentials(rows, s, &sight, m, l);
     const size_t size = cache_bytes(p);
     value_rows from = {(const char *)p->value + first * p->kv_stride * size, p->kv_stride * size, ATTENTION_PANEL * size, CKV_LANES * size};
@@ -146,26 +147,26 @@ CKV_INLINE void decode_tile(
     }
 }
 
-// A tile's kernels by its rows: one that is not full takes the next larger. Few rows take several panels at once in decode: an fma's
-// latency needs eight chains.
+// A tile's kernels by its rows: one that is not full takes the next larger. In decode few rows take several vectors of keys, and of
+// values, at once: an fma's latency needs eight chains, and there are 16 or 32 registers.
 #if CKV_LANES == 16
-#define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 4) size(4, 4) size(6, 2) size(8, 2) size(12, 2)
+#define TILE_SIZES(size) size(1, 8, 8) size(2, 4, 4) size(3, 4, 4) size(4, 4, 4) size(8, 2, 2) size(12, 2, 2)
 #else
-#define TILE_SIZES(size) size(1, 8) size(2, 4) size(3, 2) size(4, 2) size(6, 2)
+#define TILE_SIZES(size) size(1, 8, 8) size(2, 4, 4) size(3, 4, 2) size(4, 2, 2) size(6, 2, 2)
 #endif
 
-#define TILE_KERNELS(rows, wide)                                                                                          \
+#define TILE_KERNELS(rows, keys, wide)                                                                                     \
     static void prefill_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {            \
         prefill_tile(rows, p, s, row, first);                                                                             \
     }                                                                                                                     \
     static void decode_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out) { \
-        decode_tile(rows, wide, p, s, row, first, out);                                                                   \
+        decode_tile(rows, keys, wide, p, s, row, first, out);                                                             \
     }
 TILE_SIZES(TILE_KERNELS)
 
-#define PREFILL_CASE(rows, wide) \
+#define PREFILL_CASE(rows, keys, wide) \
     if (count <= rows) return prefill_tile_##rows;
-#define DECODE_CASE(rows, wide) \
+#define DECODE_CASE(rows, keys, wide) \
     if (count <= rows) return decode_tile_##rows;
 
 typedef void (*prefill_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first);
@@ -189,7 +190,7 @@ static void attention(const ckv_attention *p) {
     scale_queries(p, &s);
     for (size_t first = 0; first < end; first += CKV_KEYS) {
         const size_t count = least(end - first, CKV_KEYS);
-        widen_keys(p, first, count, s.keys);
+        widen_keys(p, first, count, s.keys, s.values);
         widen_values(p, first, count, s.values);
         for (size_t row = 0; row < s.rows; row += CKV_TILE) {
             prefill_of(least(s.rows - row, CKV_TILE))(p, &s, row, first);
@@ -208,7 +209,7 @@ static void attention_partial(const ckv_attention *p, size_t begin, size_t end, 
     scale_queries(p, &s);
     for (size_t b = begin; b < end; b++) {
         const size_t first = b * CKV_KEYS, count = least(p->position + 1 - first, CKV_KEYS);
-        widen_keys(p, first, count, s.keys);
+        widen_keys(p, first, count, s.keys, s.values);
         if (p->head_dim % CKV_LANES) widen_values(p, first, count, s.values);
         for (size_t row = 0; row < s.rows; row += CKV_TILE) {
             float *out = partials + (b * p->group + row) * (p->head_dim + 2);

@@ -54,21 +54,33 @@ typedef struct {
     size_t half;   // bytes from a panel's first vector to its second
 } tile_factor;
 
+CKV_INLINE vec factor_vector(const tile_factor b, size_t k, const int v) {
+    return b.load(b.base + k * b.step + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
+}
+
 // c[i * vectors + v] += sum over k in [begin, end) ascending of a[i * row + k * depth] * (vector v of b at k).
 CKV_INLINE void tile_product(
     const int rows, const int vectors, const float *a, const size_t row, const size_t depth, const tile_factor b, size_t begin,
     size_t end, vec *c
 ) {
     for (size_t k = begin; k < end; k++) {
-        const char *at = b.base + k * b.step;
-        vec w[8];
+        // The fewer of the two factors' vectors stay in registers.
+        vec x[CKV_TILE], w[8];
         TILE_UNROLL
-        for (int v = 0; v < vectors; v++) w[v] = b.load(at + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
+        for (int i = 0; rows < vectors && i < rows; i++) x[i] = vec_all(a[(size_t)i * row + k * depth]);
         TILE_UNROLL
-        for (int i = 0; i < rows; i++) {
-            const vec x = vec_all(a[(size_t)i * row + k * depth]);
+        for (int v = 0; rows < vectors && v < vectors; v++) {
+            w[v] = factor_vector(b, k, v);
             TILE_UNROLL
-            for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x, c[i * vectors + v]);
+            for (int i = 0; i < rows; i++) c[i * vectors + v] = vec_fma(w[v], x[i], c[i * vectors + v]);
+        }
+        TILE_UNROLL
+        for (int v = 0; rows >= vectors && v < vectors; v++) w[v] = factor_vector(b, k, v);
+        TILE_UNROLL
+        for (int i = 0; rows >= vectors && i < rows; i++) {
+            x[i] = vec_all(a[(size_t)i * row + k * depth]);
+            TILE_UNROLL
+            for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x[i], c[i * vectors + v]);
         }
     }
 }
@@ -149,20 +161,24 @@ CKV_INLINE void tile_exponentials(const int rows, const unit_scratch *s, const t
     }
 }
 
-// c = exponentials times values, vectors [vector, vector + vectors) of them. No row meets a value that it does not see: were that an
-// infinity, zero times it would be no number.
+// c = exponentials times the values that all rows see.
 CKV_INLINE void tile_values(
     const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, const tile_factor b, vec *c
 ) {
     TILE_UNROLL
     for (int i = 0; i < rows * vectors; i++) c[i] = (vec){0};
     tile_product(rows, vectors, s->scores, SCORE_STRIDE, 1, b, 0, sight->least, c);
+}
+
+// c += exponentials times the further values. No row meets one that it does not see: were that an infinity, zero times it would be no
+// number.
+CKV_INLINE void tile_last_values(
+    const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, const tile_factor b, vec *c
+) {
     for (size_t k = sight->least; k < sight->most; k++) {
         vec w[8];
         TILE_UNROLL
-        for (int v = 0; v < vectors; v++) {
-            w[v] = b.load(b.base + k * b.step + (size_t)(v / 2) * b.panel + (size_t)(v % 2) * b.half);
-        }
+        for (int v = 0; v < vectors; v++) w[v] = factor_vector(b, k, v);
         TILE_UNROLL
         for (int i = 0; i < rows; i++) {
             if (k >= sight->count[i]) continue;

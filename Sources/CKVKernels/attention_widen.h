@@ -5,31 +5,15 @@
 // Keys that are transposed together.
 #define ATTENTION_KEYS 16
 
-// Where the rows of ATTENTION_KEYS neighbouring keys begin. Beyond the last key that may be read, that one stands in: it is masked later.
-typedef struct {
-    const char *at[ATTENTION_KEYS];
-} key_rows;
-
 CKV_INLINE size_t cache_bytes(const ckv_attention *p) { return p->half ? sizeof(uint16_t) : sizeof(float); }
 
-CKV_INLINE key_rows key_rows_at(const ckv_attention *p, size_t key, size_t end) {
-    const size_t step = p->kv_stride * cache_bytes(p);
-    const char *row = (const char *)p->key + key * step;
-    key_rows rows;
-    for (size_t i = 0; i < ATTENTION_KEYS; i++) {
-        rows.at[i] = row;
-        if (key + i + 1 < end) row += step;
-    }
-    return rows;
-}
-
-// 16 keys by 8 elements from `d` on; out[(d + i) * ATTENTION_PANEL + key].
-CKV_INLINE void widen_16x8_half(const key_rows *rows, size_t d, float *out) {
+// 16 keys, `step` bytes apart, by 8 elements to out[element * ATTENTION_PANEL + key].
+CKV_INLINE void widen_16x8_half(const char *rows, size_t step, float *out) {
     __m256i a[8], b[8];
     // The two 128-bit halves transpose side by side: keys 0 ... 7 and 8 ... 15.
     for (int i = 0; i < 8; i++) {
-        __m128i low = _mm_loadu_si128((const __m128i *)(rows->at[i] + 2 * d));
-        __m128i high = _mm_loadu_si128((const __m128i *)(rows->at[i + 8] + 2 * d));
+        __m128i low = _mm_loadu_si128((const __m128i *)(rows + (size_t)i * step));
+        __m128i high = _mm_loadu_si128((const __m128i *)(rows + (size_t)(i + 8) * step));
         a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
     }
     for (int i = 0; i < 4; i++) {
@@ -47,17 +31,20 @@ CKV_INLINE void widen_16x8_half(const key_rows *rows, size_t d, float *out) {
         b[2 * i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 4]);
     }
     for (int i = 0; i < 8; i++) {
-        uint16_t half[ATTENTION_KEYS];
-        memcpy(half, &b[i], sizeof half);
-        float *to = out + (d + (size_t)i) * ATTENTION_PANEL;
-        for (int k = 0; k < ATTENTION_KEYS; k += CKV_LANES) vec_store(to + k, load_f16(half + k));
+        float *to = out + i * ATTENTION_PANEL;
+#if CKV_LANES == 16
+        vec_store(to, _mm512_cvtph_ps(b[i]));
+#else
+        vec_store(to, _mm256_cvtph_ps(_mm256_castsi256_si128(b[i])));
+        vec_store(to + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(b[i], 1)));
+#endif
     }
 }
 
 // 8 keys by 8 elements.
-CKV_INLINE void widen_8x8_float(const char *const *rows, size_t d, float *out) {
+CKV_INLINE void widen_8x8_float(const char *rows, size_t step, float *out) {
     __m256 a[8], b[8];
-    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps((const float *)rows[i] + d);
+    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps((const float *)(rows + (size_t)i * step));
     for (int i = 0; i < 4; i++) {
         b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
         b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
@@ -68,32 +55,47 @@ CKV_INLINE void widen_8x8_float(const char *const *rows, size_t d, float *out) {
             a[4 * i + 2 * j + 1] = _mm256_shuffle_ps(b[4 * i + j], b[4 * i + j + 2], 0xEE);
         }
     }
-    for (size_t i = 0; i < 4; i++) {
-        _mm256_storeu_ps(out + (d + i) * ATTENTION_PANEL, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-        _mm256_storeu_ps(out + (d + i + 4) * ATTENTION_PANEL, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(out + i * ATTENTION_PANEL, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * ATTENTION_PANEL, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
     }
 }
 
-// Keys [first, first + count), and as many more lanes as ATTENTION_KEYS needs, whose values mean nothing.
-static void widen_keys(const ckv_attention *p, size_t first, size_t count, float *panels) {
-    for (size_t k = 0; k < count; k += ATTENTION_KEYS) {
-        const key_rows rows = key_rows_at(p, first + k, first + count);
-        float *out = panels + k / ATTENTION_PANEL * p->head_dim * ATTENTION_PANEL + k % ATTENTION_PANEL;
-        size_t d = 0;
-        if (p->half) {
-            for (; d + 8 <= p->head_dim; d += 8) widen_16x8_half(&rows, d, out);
+CKV_INLINE void widen_16_keys(const bool half, const char *rows, size_t step, size_t head_dim, float *out) {
+    const size_t size = half ? sizeof(uint16_t) : sizeof(float);
+    size_t d = 0;
+    for (; d + 8 <= head_dim; d += 8, rows += 8 * size, out += 8 * ATTENTION_PANEL) {
+        if (half) {
+            widen_16x8_half(rows, step, out);
         } else {
-            for (; d + 8 <= p->head_dim; d += 8) {
-                widen_8x8_float(rows.at, d, out);
-                widen_8x8_float(rows.at + 8, d, out + 8);
-            }
+            widen_8x8_float(rows, step, out);
+            widen_8x8_float(rows + 8 * step, step, out + 8);
         }
-        for (; d < p->head_dim; d++) {
-            for (int i = 0; i < ATTENTION_KEYS; i++) {
-                const char *at = rows.at[i] + d * cache_bytes(p);
-                out[d * ATTENTION_PANEL + (size_t)i] = p->half ? ckv_half_float(ckv_load16(at)) : *(const float *)at;
-            }
+    }
+    for (; d < head_dim; d++, rows += size, out += ATTENTION_PANEL) {
+        for (size_t i = 0; i < ATTENTION_KEYS; i++) {
+            const char *at = rows + i * step;
+            out[i] = half ? ckv_half_float(ckv_load16(at)) : *(const float *)at;
         }
+    }
+}
+
+// Keys [first, first + count), and zeros up to a whole ATTENTION_KEYS. `spare` has room for that many rows of floats.
+static void widen_keys(const ckv_attention *p, size_t first, size_t count, float *panels, float *spare) {
+    const size_t size = cache_bytes(p), width = p->head_dim * size;
+    for (size_t k = 0; k < count; k += ATTENTION_KEYS) {
+        const char *rows = (const char *)p->key + (first + k) * p->kv_stride * size;
+        size_t step = p->kv_stride * size;
+        if (count - k < ATTENTION_KEYS) {
+            // Rows behind the last must not be read: the existing ones are copied.
+            memset(spare, 0, ATTENTION_KEYS * width);
+            for (size_t i = 0; i < count - k; i++) memcpy((char *)spare + i * width, rows + i * step, width);
+            rows = (const char *)spare;
+            step = width;
+        }
+        float *out = panels + k / ATTENTION_PANEL * p->head_dim * ATTENTION_PANEL + k % ATTENTION_PANEL;
+        if (p->half) widen_16_keys(true, rows, step, p->head_dim, out);
+        else widen_16_keys(false, rows, step, p->head_dim, out);
     }
 }
 
