@@ -1,0 +1,99 @@
+// The loops of elementwise.h on vectors; what is left over goes one by one.
+#include "vector.h"
+
+#if CKV_LANES == 16
+#define ELEMENTWISE(operation) _mm512_##operation
+#else
+#define ELEMENTWISE(operation) _mm256_##operation
+#endif
+
+// Sixteen partial sums, in one vector or two, folded 8, 4, 2, 1.
+CKV_INLINE float norm_fold(const vec *part) {
+#if CKV_LANES == 16
+    vec8 eight = vec_low(part[0]) + vec_high(part[0]);
+#else
+    vec8 eight = part[0] + part[1];
+#endif
+    vec4 four = vec8_low(eight) + vec8_high(eight);
+    four = four + __builtin_shufflevector(four, four, 2, 3, 2, 3);
+    return four[0] + four[1];
+}
+
+static void rms_norm(const float *x, const float *weight, float eps, size_t n, float *out) {
+    vec part[16 / CKV_LANES] = {0};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        for (size_t j = 0; j < 16 / CKV_LANES; j++) {
+            const vec v = vec_load(x + i + j * CKV_LANES);
+            part[j] = vec_fma(v, v, part[j]);
+        }
+    }
+    if (i < n) {
+        // Zeros leave a sum of squares as it is.
+        float last[16] = {0};
+        memcpy(last, x + i, (n - i) * sizeof(float));
+        for (size_t j = 0; j < 16 / CKV_LANES; j++) {
+            const vec v = vec_load(last + j * CKV_LANES);
+            part[j] = vec_fma(v, v, part[j]);
+        }
+    }
+    const float s = norm_scale(norm_fold(part), n, eps);
+    for (i = 0; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, (vec_load(x + i) * s) * vec_load(weight + i));
+    for (; i < n; i++) out[i] = (x[i] * s) * weight[i];
+}
+
+static void rotate_pairs(float *x, const float *angles, size_t pairs) {
+    size_t i = 0;
+    for (; i + CKV_LANES / 2 <= pairs; i += CKV_LANES / 2) {
+        const vec v = vec_load(x + 2 * i), t = vec_load(angles + 2 * i);
+        // b * sin, b * cos; then a * cos minus the one, a * sin plus the other.
+        const vec product = ELEMENTWISE(movehdup_ps)(v) * ELEMENTWISE(permute_ps)(t, 0xB1);
+        vec_store(x + 2 * i, ELEMENTWISE(fmaddsub_ps)(ELEMENTWISE(moveldup_ps)(v), t, product));
+    }
+    for (; i < pairs; i++) rotate_one(x + 2 * i, x + 2 * i + 1, angles[2 * i], angles[2 * i + 1]);
+}
+
+CKV_INLINE vec even_lanes(vec a, vec b) {
+#if CKV_LANES == 16
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#endif
+}
+
+CKV_INLINE vec odd_lanes(vec a, vec b) {
+#if CKV_LANES == 16
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#endif
+}
+
+static void rotate_halves(float *x, const float *angles, size_t pairs) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= pairs; i += CKV_LANES) {
+        const vec a = vec_load(x + i), b = vec_load(x + i + pairs);
+        const vec first = vec_load(angles + 2 * i), second = vec_load(angles + 2 * i + CKV_LANES);
+        const vec c = even_lanes(first, second), s = odd_lanes(first, second);
+        const vec bs = b * s, bc = b * c;
+        vec_store(x + i, vec_fma(a, c, -bs));
+        vec_store(x + i + pairs, vec_fma(a, s, bc));
+    }
+    for (; i < pairs; i++) rotate_one(x + i, x + i + pairs, angles[2 * i], angles[2 * i + 1]);
+}
+
+// `out` may be `gate`.
+static void silu_product(const float *gate, const float *up, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) {
+        const vec g = vec_load(gate + i);
+        vec_store(out + i, (g / (vec_all(1) + vec_exp(-g))) * vec_load(up + i));
+    }
+    for (; i < n; i++) out[i] = silu_product_one(gate[i], up[i]);
+}
+
+static void add(const float *a, const float *b, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, vec_load(a + i) + vec_load(b + i));
+    for (; i < n; i++) out[i] = a[i] + b[i];
+}
