@@ -106,11 +106,8 @@ final class EngineTests: XCTestCase {
         configuration.ranks = 2
         configuration.threadsPerRank = 1
         let engine = try Engine(configuration)
-        #if DEBUG
-            let prompt = [Int32](repeating: 100, count: 400)
-        #else
-            let prompt = [Int32](repeating: 100, count: 8000)
-        #endif
+        // Some seconds of work on any two CPUs, so that it cannot be done before the cancellation.
+        let prompt = [Int32](repeating: 100, count: 8000)
         let task = Task { try await engine.prefill(prompt) }
         try await Task.sleep(for: .milliseconds(200))
         task.cancel()
