@@ -10,7 +10,8 @@ final class Activations: @unchecked Sendable {
     let floats: Buffer<Float>
     let values: Buffer<Int8>
     let scales: Buffer<Float>
-    let sums: Buffer<Int32>
+    /// A block's sums have the type that the tables give them, of eight bytes at most.
+    let sums: Buffer<UInt64>
     let offsets: Buffer<Float>
 
     /// Throws when the table's int8 activations are not the scalar table's.
@@ -27,14 +28,18 @@ final class Activations: @unchecked Sendable {
         (scales, sums, offsets) = (Buffer(blocks, 0), Buffer(blocks, 0), Buffer(blocks, 0))
         // Float formats may have columns that no int8 block divides.
         guard columns % Int(CKV_BLOCK) == 0 else { return }
-        let (plainValues, plainSums) = (Buffer<Int8>(tokens * columns, 0), Buffer<Int32>(blocks, 0))
+        let (plainValues, plainSums) = (Buffer<Int8>(tokens * columns, 0), Buffer<UInt64>(blocks, 0))
         let (plainScales, plainOffsets) = (Buffer<Float>(blocks, 0), Buffer<Float>(blocks, 0))
-        table.kernels.quantise(floats.base, floats.count, values.base, scales.base, sums.base, offsets.base)
+        table.kernels.quantise(floats.base, floats.count, values.base, scales.base, Self.typed(sums.base), offsets.base)
         KernelTable.scalar.kernels.quantise(
-            floats.base, floats.count, plainValues.base, plainScales.base, plainSums.base, plainOffsets.base)
+            floats.base, floats.count, plainValues.base, plainScales.base, Self.typed(plainSums.base), plainOffsets.base)
         guard
             values.equals(plainValues), scales.equals(plainScales), sums.equals(plainSums), offsets.equals(plainOffsets)
-        else { throw .differs("\(table.name) quantise of \(tokens) x \(columns)") }
+        else { throw .differs("\(table.name) quantise of \(tokens)x\(columns) gives other values, scales, sums or offsets") }
+    }
+
+    static func typed<Element>(_ base: UnsafeMutablePointer<UInt64>) -> UnsafeMutablePointer<Element> {
+        UnsafeMutableRawPointer(base).assumingMemoryBound(to: Element.self)
     }
 
     /// A product of these with packed weights; whoever calls fills in the groups.
@@ -48,7 +53,7 @@ final class Activations: @unchecked Sendable {
         product.x = UnsafePointer(floats.base)
         product.values = UnsafePointer(values.base)
         product.scales = UnsafePointer(scales.base)
-        product.sums = UnsafePointer(sums.base)
+        product.sums = UnsafePointer(Self.typed(sums.base))
         product.offsets = UnsafePointer(offsets.base)
         product.out = out
         product.out_stride = rows
@@ -60,7 +65,7 @@ final class Activations: @unchecked Sendable {
         let count = min(tokens, Self.distinct)
         let out = Buffer<Float>(count * RandomGroups.rows, .nan)
         guard let scalar = KernelTable.scalar.product(groups.format, int8: int8) else {
-            throw .differs("\(groups.format.name), which the scalar table lacks,")
+            throw .differs("there is a kernel of \(groups.format.name)")
         }
         var product = product(weights: groups.packed.base, rows: RandomGroups.rows, tokens: count, out: out.base)
         scalar(&product)
@@ -73,7 +78,7 @@ final class Activations: @unchecked Sendable {
             let (token, row) = (index / rows, index % rows)
             let expected = reference[token % distinct * RandomGroups.rows + row % RandomGroups.rows]
             if out[index].bitPattern != expected.bitPattern {
-                return "token \(token), row \(row): \(out[index]) instead of \(expected)"
+                return "token \(token), row \(row) is \(out[index]) and not \(expected)"
             }
         }
         return nil

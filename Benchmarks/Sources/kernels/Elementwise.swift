@@ -41,7 +41,8 @@ struct Elementwise {
         let halves: Buffer<UInt16>
         let values: Buffer<Int8>
         let scales: Buffer<Float>
-        let sums: Buffer<Int32>
+        /// Of whatever type: eight bytes at most.
+        let sums: Buffer<UInt64>
         let offsets: Buffer<Float>
 
         init(_ size: Int, _ operands: Operands) {
@@ -68,7 +69,7 @@ struct Elementwise {
     private static let kernels: [Kernel] = [
         Kernel(name: "rms_norm", bytes: 12) { $0.rms_norm($1.a.base, $1.b.base, 1e-5, $3, $2.floats.base) },
         Kernel(name: "quantise", bytes: 5 + 12.0 / Double(CKV_BLOCK)) {
-            $0.quantise($1.a.base, $3, $2.values.base, $2.scales.base, $2.sums.base, $2.offsets.base)
+            $0.quantise($1.a.base, $3, $2.values.base, $2.scales.base, Activations.typed($2.sums.base), $2.offsets.base)
         },
         Kernel(name: "silu_product", bytes: 12) { $0.silu_product($1.a.base, $1.b.base, $3, $2.floats.base) },
         Kernel(name: "rotate_pairs", bytes: 12) { $0.rotate_pairs($2.floats.base, $1.angles.base, $3 / 2) },
@@ -82,7 +83,9 @@ struct Elementwise {
         let (results, expected) = (Results(size, operands), Results(size, operands))
         kernel.run(table.kernels, operands, results, size)
         kernel.run(KernelTable.scalar.kernels, operands, expected, size)
-        guard results.equals(expected) else { throw BenchmarkError.differs("\(table.name) \(kernel.name) of \(size) elements") }
+        guard results.equals(expected) else {
+            throw BenchmarkError.differs("\(table.name) \(kernel.name) of \(size) elements gives other results")
+        }
         // Copied once: the closure would copy the whole table otherwise.
         let kernels = table.kernels
         let work = Work.ofThread(Double(size) * 1e-9) { kernel.run(kernels, operands, results, size) }

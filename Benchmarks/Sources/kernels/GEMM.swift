@@ -43,7 +43,7 @@ struct GEMM {
             kernel(&product)
             let reference = try activations.reference(groups, int8: int8)
             if let place = Activations.difference(out, rows: shape.rows, reference) {
-                throw BenchmarkError.differs("\(table.name) \(format.name) \(shape), \(tokens) tokens, \(place):")
+                throw BenchmarkError.differs("\(table.name) \(format.name) \(shape), \(tokens) tokens: \(place)")
             }
             let work = Work.ofThread(Double(shape.rows * shape.columns * tokens) * 1e-9) {
                 kernel(&product)

@@ -48,7 +48,7 @@ struct GEMV {
         }
         _ = try team.run(product)
         if let place = Activations.difference(out, rows: rows, try activations.reference(groups, int8: int8)) {
-            throw BenchmarkError.differs("\(table.name) \(format.name) by one token, \(team.count) threads, \(place):")
+            throw BenchmarkError.differs("\(table.name) \(format.name) by one token, \(team.count) threads: \(place)")
         }
         let amount = Double(weights.bytes) * 1e-9
         let work = Work(amount: amount) { count in try team.run { index in for _ in 0..<count { product(index) } } }

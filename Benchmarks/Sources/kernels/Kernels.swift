@@ -25,10 +25,13 @@ struct Kernels: ParsableCommand {
     var isa: List<String>?
     @Option(help: ArgumentHelp("Weight formats; all without this.", valueName: "name,..."))
     var format: List<String>?
-    @Option(help: ArgumentHelp("Matrices: ROWSxCOLUMNS, or one number for a square.", valueName: "shape,..."))
-    var shapes: List<Shape> = List([Shape(576), Shape(rows: 1536, columns: 576), Shape(4096), Shape(rows: 11008, columns: 4096)])
-    @Option(help: ArgumentHelp("Tokens of a matrix product.", valueName: "count,..."))
-    var tokens: List<Int> = List([1, 16, 128, 512])
+    @Option(
+        help: ArgumentHelp(
+            "Matrices: ROWSxCOLUMNS, or one number for a square; 576,1536x576,4096,11008x4096 without this.", valueName: "shape,..."
+        ))
+    var shapes: List<Shape>?
+    @Option(help: ArgumentHelp("Tokens of a matrix product; 1,16,128,512 without this.", valueName: "count,..."))
+    var tokens: List<Int>?
     @Option(
         help: ArgumentHelp("Threads of a matrix-vector product; 1, 2, 4 ... and all CPUs without this.", valueName: "count,..."))
     var threads: List<Int>?
@@ -43,7 +46,7 @@ struct Kernels: ParsableCommand {
 
     func validate() throws {
         guard rounds > 0 else { throw ValidationError("--rounds \(rounds): at least 1") }
-        for count in tokens.items where count < 1 { throw ValidationError("--tokens \(count): at least 1") }
+        for count in tokens?.items ?? [] where count < 1 { throw ValidationError("--tokens \(count): at least 1") }
         let cpus = Machine.cpus.count
         for count in threads?.items ?? [] where count < 1 || count > cpus {
             throw ValidationError("--threads \(count): 1 to \(cpus), the CPUs this process may use")
@@ -60,21 +63,24 @@ struct Kernels: ParsableCommand {
         let parts = Set(what.items.map(\.rawValue))
         report.print(try CeilingTable.measure(sampling))
         for table in tables {
+            // The plain reference is some hundred times slower.
+            let small = quick || table.name == KernelTable.scalar.name
             if parts.contains("gemm") {
-                let shapes = quick ? [Shape(576), Shape(rows: 48, columns: 1024)] : shapes.items
-                let tokens = quick ? [1, 33] : tokens.items
+                let large = [Shape(1536, 576), Shape(4096, 4096), Shape(11008, 4096)]
+                let shapes = shapes?.items ?? [Shape(576, 576)] + (small ? [Shape(48, 1024)] : large)
+                let tokens = tokens?.items ?? (small ? [1, 33] : [1, 16, 128, 512])
                 report.print(try GEMM(table: table, shapes: shapes, tokens: tokens, sampling: sampling).measure(try formats()))
             }
             if parts.contains("gemv") {
-                let bytes = quick ? 32 << 20 : Machine.bytesBeyondCaches
+                let bytes = small ? 32 << 20 : Machine.bytesBeyondCaches
                 let gemv = GEMV(table: table, bytes: bytes, threads: threads?.items ?? Machine.threadCounts, sampling: sampling)
                 report.print(try gemv.measure(try formats()))
             }
             if parts.contains("attention") {
-                report.print(try Attention(table: table, quick: quick, sampling: sampling).measure())
+                report.print(try Attention(table: table, small: small, sampling: sampling).measure())
             }
             if parts.contains("elementwise") {
-                report.print(try Elementwise(table: table, sizes: quick ? [576] : [576, 4096], sampling: sampling).measure())
+                report.print(try Elementwise(table: table, sizes: small ? [576] : [576, 4096], sampling: sampling).measure())
             }
         }
         print("\nEvery result was the scalar table's, bit for bit.")

@@ -16,15 +16,13 @@ struct List<Item: ExpressibleByArgument>: ExpressibleByArgument {
 struct Shape: ExpressibleByArgument, CustomStringConvertible {
     let rows: Int
     let columns: Int
-    init(rows: Int, columns: Int) { (self.rows, self.columns) = (rows, columns) }
-    init(_ side: Int) { self.init(rows: side, columns: side) }
+    init(_ rows: Int, _ columns: Int) { (self.rows, self.columns) = (rows, columns) }
     init?(argument: String) {
         let sides = argument.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
         guard let rows = sides.first, let columns = sides.last, sides.count <= 2, rows > 0, columns > 0 else { return nil }
-        self.init(rows: rows, columns: columns)
+        self.init(rows, columns)
     }
     var description: String { "\(rows)x\(columns)" }
-    var defaultValueDescription: String { rows == columns ? "\(rows)" : description }
 }
 
 /// What ends a benchmark.
@@ -40,7 +38,7 @@ enum BenchmarkError: Error, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .differs(let what): "check failed: \(what) differs from the scalar table"
+        case .differs(let what): "check failed: \(what), unlike the scalar table"
         case .noMemory(let bytes): "no memory for \(bytes) bytes"
         case .noThread(let cpu): "no thread could be bound to CPU \(cpu)"
         case .late(let seconds): "a thread has not finished within \(seconds) s"
