@@ -6,7 +6,9 @@ enum Machine {
     /// The CPUs that this process may use.
     static let cpus: [Int32] = {
         var list = [Int32](repeating: 0, count: 1024)
-        return Array(list.prefix(ceiling_cpus(&list, list.count)))
+        let count = ceiling_cpus(&list, list.count)
+        // A machine of more CPUs than the C library's set has room for: all of them, then.
+        return count > 0 ? Array(list.prefix(count)) : (0..<Int32(ProcessInfo.processInfo.activeProcessorCount)).map { $0 }
     }()
 
     /// 1, 2, 4 ... and all.
