@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model build run test bench format lint clean
+.PHONY: help setup model build run test bench bench-kernels format lint clean
 
 PACKAGES := libpcre2-dev libnuma-dev libopenblas-dev pkg-config python3-pip
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
@@ -28,6 +28,10 @@ test: setup model
 ## make bench   prefill and decode speed of the default model
 bench: setup model
 	swift run -c release kvcpu bench -p 512 -n 32 -r 3
+
+## make bench-kernels   every kernel checked, then timed beside what a core can do at most
+bench-kernels: setup
+	swift run -c release --package-path Benchmarks kernels
 
 ## make build   the release binary, .build/release/kvcpu
 build: setup
@@ -63,11 +67,11 @@ model: setup
 
 ## make format  formats the Swift sources; make lint checks them
 format:
-	swift format --in-place --parallel --recursive Package.swift Sources Tests
+	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 lint:
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 ## make clean   removes what was built (not the model)
 clean:
-	rm -rf .build .build-tsan .build-asan
+	rm -rf .build .build-tsan .build-asan Benchmarks/.build

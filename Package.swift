@@ -21,6 +21,7 @@ let package = Package(
     name: "kvcpu",
     products: [
         .library(name: "KVRunahead", targets: ["KVRunahead"]),
+        .library(name: "CKVKernels", targets: ["CKVKernels"]),
         .executable(name: "kvcpu", targets: ["kvcpu"]),
     ],
     dependencies: [

@@ -1,0 +1,31 @@
+// swift-tools-version: 6.1
+// A package of its own, so that users of kvcpu never resolve or build it.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "kvcpu-benchmarks",
+    dependencies: [
+        // Named, since a path's own name is that of whatever folder the clone lies in.
+        .package(name: "kvcpu", path: ".."),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        // What a core can do at most: loops in registers, and reads of memory.
+        .target(name: "CCeilings"),
+        .executableTarget(
+            name: "kernels",
+            dependencies: [
+                "CCeilings",
+                .product(name: "CKVKernels", package: "kvcpu"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)
