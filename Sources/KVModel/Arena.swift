@@ -19,6 +19,15 @@ package final class Arena: @unchecked Sendable {
         var scales: UnsafeMutablePointer<Float>?
         var sums: UnsafeMutablePointer<Int32>?
         var offsets: UnsafeMutablePointer<Float>?
+
+        fileprivate init(_ place: BufferLayout, _ base: UnsafeMutableRawPointer) {
+            floats = (base + place.floats).assumingMemoryBound(to: Float.self)
+            width = place.width
+            values = place.int8.map { (base + $0.values).assumingMemoryBound(to: Int8.self) }
+            scales = place.int8.map { (base + $0.scales).assumingMemoryBound(to: Float.self) }
+            sums = place.int8.map { (base + $0.sums).assumingMemoryBound(to: Int32.self) }
+            offsets = place.int8.map { (base + $0.offsets).assumingMemoryBound(to: Float.self) }
+        }
     }
 
     /// A row as two int8 digits, laid out as two tokens: the second holds what the first leaves, so that their products' sum has
@@ -47,6 +56,8 @@ package final class Arena: @unchecked Sendable {
     package static let pieceTokens = 256
 
     let buffers: [Buffer]
+    /// Per worker, one token's row for itself: what all workers compute alike needs no barrier.
+    let own: [(normed: Buffer, attended: Buffer)]
     /// Per worker, for attention.
     let scratch: [UnsafeMutableRawPointer]
     /// Per worker, one row's two int8 digits.
@@ -77,17 +88,12 @@ package final class Arena: @unchecked Sendable {
         var layout = Layout()
         let offsets = Activation.allCases.map { activation -> BufferLayout in
             let (tokens, width) = Self.extent(activation, geometry, chunk: chunk, piece: piece)
-            let floats = layout.reserve(tokens * width * 4)
             // Only what a matrix reads has an int8 form.
-            guard weights.needsInt8, [.normed, .attended, .gate].contains(activation), width % Int(CKV_BLOCK) == 0
-            else { return BufferLayout(floats: floats, width: width, int8: nil) }
-            let blocks = tokens * width / Int(CKV_BLOCK)
-            return BufferLayout(
-                floats: floats, width: width,
-                int8: (
-                    layout.reserve(tokens * width), layout.reserve(blocks * 4), layout.reserve(blocks * 4),
-                    layout.reserve(blocks * 4)
-                ))
+            let int8 = weights.needsInt8 && [.normed, .attended, .gate].contains(activation)
+            return layout.reserve(tokens: tokens, width: width, int8: int8)
+        }
+        let ownOffsets = (0..<workers).map { _ in
+            [geometry.embedding, geometry.queryWidth].map { layout.reserve(tokens: 1, width: $0, int8: weights.needsInt8) }
         }
         let scratchBytes = ckv_attention_scratch(geometry.headDimension, group, unitTokens)
         let scratchOffsets = (0..<workers).map { _ in layout.reserve(scratchBytes) }
@@ -107,14 +113,8 @@ package final class Arena: @unchecked Sendable {
         self.base = base
         bytes = layout.bytes
         func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
-        buffers = offsets.map { place in
-            Buffer(
-                floats: floats(place.floats), width: place.width,
-                values: place.int8.map { (base + $0.values).assumingMemoryBound(to: Int8.self) },
-                scales: place.int8.map { floats($0.scales) },
-                sums: place.int8.map { (base + $0.sums).assumingMemoryBound(to: Int32.self) },
-                offsets: place.int8.map { floats($0.offsets) })
-        }
+        buffers = offsets.map { Buffer($0, base) }
+        own = ownOffsets.map { (normed: Buffer($0[0], base), attended: Buffer($0[1], base)) }
         scratch = scratchOffsets.map { base + $0 }
         let width = geometry.embedding
         digits = digitOffsets.map { rest, values, scales, sums, offsets in
@@ -158,7 +158,7 @@ package final class Arena: @unchecked Sendable {
     }
 
     /// Where a buffer's parts lie.
-    private struct BufferLayout {
+    fileprivate struct BufferLayout {
         let floats: Int
         let width: Int
         let int8: (values: Int, scales: Int, sums: Int, offsets: Int)?
@@ -171,6 +171,16 @@ package final class Arena: @unchecked Sendable {
             let offset = bytes
             bytes += (count + 127) / 128 * 128
             return offset
+        }
+
+        /// Floats [tokens, width], and their int8 form where it is wanted and there are whole blocks.
+        mutating func reserve(tokens: Int, width: Int, int8: Bool) -> BufferLayout {
+            let floats = reserve(tokens * width * 4)
+            guard int8, width % Int(CKV_BLOCK) == 0 else { return BufferLayout(floats: floats, width: width, int8: nil) }
+            let blocks = tokens * width / Int(CKV_BLOCK)
+            return BufferLayout(
+                floats: floats, width: width,
+                int8: (reserve(tokens * width), reserve(blocks * 4), reserve(blocks * 4), reserve(blocks * 4)))
         }
     }
 }

@@ -5,14 +5,17 @@ import Synchronization
 /// head, key blocks) and a merge. Both give the same bits (see ckv_kernels.h).
 extension CPUOperations {
     package func attend(layer: Int) throws(Stopped) {
-        try enter(.other, reads: [.init(.query), .cache], writes: .init(.attended))
-        if piece.count == 1 { try attendOne(layer) } else { attendMany(layer) }
-        // Where a unit's columns are no whole blocks, the tokens' owners quantise once all units are done.
-        if arena[.attended].values != nil, !unitsAreBlocks {
-            try enter(.tokens, reads: .init(.attended), writes: .init(.attended))
-            let share = share(piece.count)
-            for token in share { quantise(.attended, piece.lowerBound + token) }
-        }
+        try enter(.whole, reads: [.init(.query), .cache], writes: .init(.attended))
+        if piece.count == 1 { return try attendOne(layer) }
+        attendMany(layer)
+        try quantiseUnfinished()
+    }
+
+    /// Where a unit's columns are no whole blocks, the tokens' owners quantise once all units are done.
+    private func quantiseUnfinished() throws(Stopped) {
+        guard arena[.attended].values != nil, !unitsAreBlocks else { return }
+        try enter(.tokens, reads: .init(.attended), writes: .init(.attended))
+        for token in share(piece.count) { quantise(.attended, piece.lowerBound + token) }
     }
 
     private var unitsAreBlocks: Bool { geometry.group * geometry.headDimension % Int(CKV_BLOCK) == 0 }
@@ -52,15 +55,29 @@ extension CPUOperations {
         }
         drawn += units + workers
         if workers > 1 { try team.synchronise(worker: worker) }
+        // Few partial results are merged by every worker for itself, which costs less than waiting for each other once more.
+        if blocks * geometry.heads * stride <= 1 << 14 {
+            replicated.insert(.init(.attended))
+            for head in 0..<heads { merge(head, blocks) }
+            quantise(.attended, token)
+            return
+        }
         for head in share(heads) {
-            let partials = arena.partials + head * arena.partialBlocks * geometry.group * stride
-            for member in 0..<geometry.group {
-                let column = (head * geometry.group + member) * geometry.headDimension
-                table.pointee.attention_merge(
-                    partials + member * stride, blocks, geometry.group * stride, geometry.headDimension,
-                    row(.attended, token) + column)
-            }
+            merge(head, blocks)
             finish(head, token..<token + 1)
+        }
+        try quantiseUnfinished()
+    }
+
+    /// One key/value head's query heads, of a single token.
+    private func merge(_ head: Int, _ blocks: Int) {
+        let stride = geometry.headDimension + 2
+        let partials = arena.partials + head * arena.partialBlocks * geometry.group * stride
+        for member in 0..<geometry.group {
+            let column = (head * geometry.group + member) * geometry.headDimension
+            table.pointee.attention_merge(
+                partials + member * stride, blocks, geometry.group * stride, geometry.headDimension,
+                row(.attended, piece.lowerBound) + column)
         }
     }
 

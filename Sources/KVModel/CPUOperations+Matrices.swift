@@ -1,24 +1,69 @@
 import CKVKernels
 
-/// Matrix products: split by groups of rows, all tokens of the piece.
+/// Matrix products: split by groups of rows, all tokens of the piece. Each worker writes its rows of the result.
 extension CPUOperations {
-    package func multiply(_ input: Activation, by matrix: Matrix, into output: Activation) throws(Stopped) {
-        try multiply(input, by: matrix, to: output, adding: false)
+    package func multiply(_ input: Activation, by projections: [Projection]) throws(Stopped) {
+        var writes: Hazards.Resources = []
+        var total = 0
+        for projection in projections {
+            writes.insert(.init(projection.output))
+            total += projection.matrix.groups
+        }
+        try enter(reads: shared(input), .whole, writes: writes, .rows)
+        // One share of all the rows there are: many workers would not part a narrow matrix's evenly.
+        let share = share(total)
+        var first = 0
+        for projection in projections {
+            let matrix = projection.matrix
+            let groups = share.clamped(to: first..<first + matrix.groups)
+            let own = groups.lowerBound - first..<groups.upperBound - first
+            first += matrix.groups
+            ownRows[projection.output.rawValue] = rows(matrix, own)
+            let output = arena[projection.output]
+            product(input, matrix, own, out: row(projection.output, piece.lowerBound), stride: output.width, adding: false)
+        }
     }
 
     package func multiply(_ input: Activation, by matrix: Matrix, addingTo output: Activation) throws(Stopped) {
-        try multiply(input, by: matrix, to: output, adding: true)
+        try enter(reads: shared(input), .whole, writes: .init(output), .rows)
+        product(
+            input, matrix, share(matrix.groups), out: row(output, piece.lowerBound), stride: arena[output].width, adding: true)
     }
 
-    private func multiply(
-        _ input: Activation, by matrix: Matrix, to output: Activation, adding: Bool
-    ) throws(Stopped) {
-        try enter(.other, reads: .init(input), writes: .init(output))
-        product(input, matrix, out: row(output, piece.lowerBound), stride: arena[output].width, adding: adding)
+    package func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix) throws(Stopped) {
+        try enter(reads: shared(input), .whole, writes: [.init(.gate), .init(.up)], .rows)
+        // Whole activation blocks, so that a worker quantises what it has computed.
+        let groupsPerBlock = Int(CKV_BLOCK / CKV_GROUP)
+        let blocks = share((gate.groups + groupsPerBlock - 1) / groupsPerBlock)
+        // Some rows at a time, which are still in the cache when they are gated.
+        let step = piece.count == 1 ? blocks.count : 4
+        for first in stride(from: blocks.lowerBound, to: blocks.upperBound, by: max(1, step)) {
+            let last = min(first + step, blocks.upperBound)
+            let groups = first * groupsPerBlock..<min(last * groupsPerBlock, gate.groups)
+            let width = arena[.gate].width
+            product(input, gate, groups, out: row(.gate, piece.lowerBound), stride: width, adding: false)
+            product(input, up, groups, out: row(.up, piece.lowerBound), stride: width, adding: false)
+            let columns = rows(gate, groups)
+            for token in piece {
+                let gate = row(.gate, token) + columns.lowerBound
+                table.pointee.silu_product(gate, row(.up, token) + columns.lowerBound, columns.count, gate)
+                quantise(.gate, token, columns: columns)
+            }
+        }
+    }
+
+    /// What others read or write of an activation: nothing, where every worker has its own.
+    private func shared(_ activation: Activation) -> Hazards.Resources {
+        Hazards.Resources(activation).subtracting(replicated)
+    }
+
+    private func rows(_ matrix: Matrix, _ groups: Range<Int>) -> Range<Int> {
+        let size = Int(CKV_GROUP)
+        return min(matrix.rows, groups.lowerBound * size)..<min(matrix.rows, groups.upperBound * size)
     }
 
     package func project(_ input: Activation, by matrix: Matrix) throws(Stopped) {
-        try enter(.other, reads: .init(input), writes: .init(.logits))
+        try enter(reads: shared(input), .whole, writes: .init(.logits), .rows)
         for token in piece {
             switch job.logits {
             case .none: return
@@ -49,7 +94,7 @@ extension CPUOperations {
         product.scales = UnsafePointer(digits.scales)
         product.sums = UnsafePointer(digits.sums)
         product.offsets = UnsafePointer(digits.offsets)
-        let rows = groups.lowerBound * Int(CKV_GROUP)..<min(matrix.rows, groups.upperBound * Int(CKV_GROUP))
+        let rows = rows(matrix, groups)
         let both = arena[.logits].floats
         product.out = both
         product.out_stride = matrix.rows
@@ -67,11 +112,11 @@ extension CPUOperations {
         return product
     }
 
+    /// The given groups of rows, all tokens of the piece.
     private func product(
-        _ input: Activation, _ matrix: Matrix, out: UnsafeMutablePointer<Float>, stride: Int, adding: Bool
+        _ input: Activation, _ matrix: Matrix, _ groups: Range<Int>, out: UnsafeMutablePointer<Float>, stride: Int, adding: Bool
     ) {
-        let buffer = arena[input]
-        let groups = share(matrix.groups)
+        let buffer = buffer(input)
         if groups.isEmpty || piece.isEmpty { return }
         var product = arguments(matrix, groups)
         product.tokens = piece.count

@@ -1,6 +1,6 @@
 import CKVKernels
 
-/// Operations whose work is split by tokens.
+/// Operations on each token's row: norms, rotation, the cache's new rows, quantisation.
 extension CPUOperations {
     /// Tokens of the piece that are this worker's, as tokens of the chunk.
     private var own: Range<Int> {
@@ -10,7 +10,7 @@ extension CPUOperations {
 
     package func embed(_ table: Table) throws(Stopped) {
         // All of the chunk at once: there is no piece yet.
-        try enter(.other, reads: [], writes: .init(.hidden))
+        try enter(.whole, writes: .init(.hidden))
         guard let tokens = job.tokens else { return }
         for token in share(job.chunk.count) {
             // Ids are checked against the vocabulary before a run.
@@ -21,52 +21,78 @@ extension CPUOperations {
     package func normalise(
         _ input: Activation, by weight: Vector, epsilon: Float, into output: Activation
     ) throws(Stopped) {
-        try enter(.tokens, reads: .init(input), writes: .init(output))
-        for token in own {
+        // A single token would keep one worker busy and all waiting for it: every worker computes it for itself.
+        let alone = piece.count == 1 && output == .normed
+        if alone {
+            try enter(.whole, reads: .init(input), writes: [])
+            replicated.insert(.init(output))
+        } else {
+            try enter(.tokens, reads: .init(input), writes: .init(output))
+        }
+        for token in alone ? piece : own {
             let target = row(output, token)
             table.pointee.rms_norm(row(input, token), weight.values, epsilon, weight.count, target)
             quantise(output, token)
         }
     }
 
-    package func gateBySilu() throws(Stopped) {
-        try enter(.tokens, reads: .init(.up), writes: .init(.gate))
-        for token in own {
-            let gate = row(.gate, token)
-            table.pointee.silu_product(gate, row(.up, token), arena[.gate].width, gate)
-            quantise(.gate, token)
+    package func rotate(_ activation: Activation) throws(Stopped) {
+        let rotary = geometry.rotary
+        let width = geometry.headDimension
+        guard rotary.pairing == .adjacent else {
+            try enter(.tokens, writes: .init(activation))
+            for token in own {
+                let row = row(activation, token)
+                for head in 0..<arena[activation].width / width {
+                    table.pointee.rotate_halves(row + head * width, angles(token), rotary.pairs)
+                }
+            }
+            return
+        }
+        // Adjacent elements are of one group of rows: they stay with the worker that computed them.
+        try enter(.rows, writes: .init(activation))
+        let rows = ownRows[activation.rawValue]
+        for token in piece {
+            let row = row(activation, token)
+            let angles = angles(token)
+            var first = rows.lowerBound
+            while first < rows.upperBound {
+                let element = first % width
+                let last = min(first - element + width, rows.upperBound)
+                let rotated = min(last - first, 2 * rotary.pairs - element)
+                if rotated > 0 { table.pointee.rotate_pairs(row + first, angles + element, rotated / 2) }
+                first = last
+            }
         }
     }
 
-    package func rotate(_ activation: Activation) throws(Stopped) {
-        try enter(.tokens, reads: [], writes: .init(activation))
-        let rotary = geometry.rotary
-        guard let turn = rotary.pairing == .adjacent ? table.pointee.rotate_pairs : table.pointee.rotate_halves else {
-            return
-        }
-        let width = geometry.headDimension
-        for token in own {
-            let row = row(activation, token)
-            let angle = angles.values + (job.chunk.lowerBound + token) * rotary.pairs * 2
-            for head in 0..<arena[activation].width / width { turn(row + head * width, angle, rotary.pairs) }
-        }
+    /// Cosine and sine of each pair at a token's position.
+    private func angles(_ token: Int) -> UnsafePointer<Float> {
+        UnsafePointer(angles.values + (job.chunk.lowerBound + token) * geometry.rotary.pairs * 2)
     }
 
     package func append(layer: Int) throws(Stopped) {
-        try enter(.tokens, reads: [.init(.key), .init(.value)], writes: .cache)
-        let width = geometry.keyValueWidth
-        for token in own {
+        let byRows = geometry.rotary.pairing == .adjacent
+        try enter(byRows ? .rows : .tokens, reads: [.init(.key), .init(.value)], writes: .cache)
+        let all = 0..<geometry.keyValueWidth
+        for token in byRows ? piece : own {
             let position = job.chunk.lowerBound + token
-            store(row(.key, token), width, cache.keys(layer, position..<position + 1))
-            store(row(.value, token), width, cache.values(layer, position..<position + 1))
+            let rows = position..<position + 1
+            store(.key, token, byRows ? ownRows[Activation.key.rawValue] : all, cache.keys(layer, rows))
+            store(.value, token, byRows ? ownRows[Activation.value.rawValue] : all, cache.values(layer, rows))
         }
     }
 
-    private func store(_ row: UnsafePointer<Float>, _ width: Int, _ target: UnsafeMutableRawBufferPointer) {
-        guard let base = target.baseAddress else { return }
+    /// Some elements of a token's row, to its row of the cache.
+    private func store(
+        _ activation: Activation, _ token: Int, _ elements: Range<Int>, _ target: UnsafeMutableRawBufferPointer
+    ) {
+        guard let base = target.baseAddress, !elements.isEmpty else { return }
+        let source = row(activation, token) + elements.lowerBound
+        let place = base + elements.lowerBound * cache.type.bytes
         switch cache.type {
-        case .f32: base.copyMemory(from: row, byteCount: width * 4)
-        case .f16: table.pointee.to_half(row, width, base.assumingMemoryBound(to: UInt16.self))
+        case .f32: place.copyMemory(from: source, byteCount: elements.count * 4)
+        case .f16: table.pointee.to_half(source, elements.count, place.assumingMemoryBound(to: UInt16.self))
         }
     }
 
@@ -77,7 +103,7 @@ extension CPUOperations {
 
     /// The same for some of its columns (whole blocks).
     func quantise(_ activation: Activation, _ token: Int, columns: Range<Int>) {
-        let buffer = arena[activation]
+        let buffer = buffer(activation)
         guard let values = buffer.values, let scales = buffer.scales, let sums = buffer.sums, let offsets = buffer.offsets
         else { return }
         let start = (token - piece.lowerBound) * buffer.width + columns.lowerBound

@@ -21,6 +21,10 @@ package final class CPUOperations: Operations, @unchecked Sendable {
 
     private(set) var job = Job()
     var hazards = Hazards()
+    /// Activations of which each worker has its own.
+    var replicated: Hazards.Resources = []
+    /// The rows of the last products that are this worker's, by activation.
+    var ownRows = [Range<Int>](repeating: 0..<0, count: Activation.allCases.count)
     /// Tokens (of the chunk) still worked on, and those of the current piece.
     var active = 0..<0
     var piece = 0..<0
@@ -81,6 +85,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     package func begin(piece index: Int) {
         let first = active.lowerBound + index * Arena.pieceTokens
         piece = first..<min(first + Arena.pieceTokens, active.upperBound)
+        replicated = []
         hazards.piece()
     }
 
@@ -98,18 +103,32 @@ package final class CPUOperations: Operations, @unchecked Sendable {
         try team.synchronise(worker: worker)
     }
 
+    /// Waits for the other workers where the operation that begins here has to.
     func enter(
-        _ split: Hazards.Split, reads: Hazards.Resources, writes: Hazards.Resources
+        reads: Hazards.Resources = [], _ readSplit: Hazards.Split, writes: Hazards.Resources, _ writeSplit: Hazards.Split
     ) throws(Stopped) {
-        if hazards.enter(split, reads: reads, writes: writes), workers > 1 { try team.synchronise(worker: worker) }
+        if hazards.enter(reads: reads, readSplit, writes: writes, writeSplit), workers > 1 {
+            try team.synchronise(worker: worker)
+        }
+    }
+
+    /// The same for operations that part all they touch alike.
+    func enter(_ split: Hazards.Split, reads: Hazards.Resources = [], writes: Hazards.Resources) throws(Stopped) {
+        try enter(reads: reads, split, writes: writes, split)
     }
 
     /// This worker's part of `count` things.
     func share(_ count: Int) -> Range<Int> { count * worker / workers..<count * (worker + 1) / workers }
 
+    /// The team's buffer, or the worker's own where every worker has computed the piece's only token.
+    func buffer(_ activation: Activation) -> Arena.Buffer {
+        guard replicated.contains(.init(activation)) else { return arena[activation] }
+        return activation == .normed ? arena.own[worker].normed : arena.own[worker].attended
+    }
+
     /// Where a token of the chunk lies in a buffer: chunk-wide ones by chunk, the others by piece.
     func row(_ activation: Activation, _ token: Int) -> UnsafeMutablePointer<Float> {
-        let buffer = arena[activation]
+        let buffer = buffer(activation)
         let wide = activation == .hidden || activation == .query
         return buffer.floats + (wide ? token : token - piece.lowerBound) * buffer.width
     }

@@ -1,10 +1,19 @@
 /// Decides where a barrier is needed between operations that split their work differently.
 ///
-/// Operations split by tokens give a worker the same tokens each time, so a chain of them needs none; every other meeting of a write
-/// with a read or write of the same activation does. All workers run the same operations, so all decide alike.
+/// Where two operations split an activation alike, a worker meets only what it touched itself; every other meeting of a write with a read
+/// or write of the same activation needs a barrier between. All workers run the same operations, so all decide alike.
 package struct Hazards {
     package init() {}
-    package enum Split { case tokens, other }
+
+    /// How an operation's workers part an activation.
+    package enum Split: CaseIterable {
+        /// Each its tokens of the piece.
+        case tokens
+        /// Each its rows of the matrix that made it, which are the activation's elements.
+        case rows
+        /// Any other way: every worker may touch everything.
+        case whole
+    }
 
     /// A set of activations, and the cache.
     package struct Resources: OptionSet {
@@ -14,38 +23,51 @@ package struct Hazards {
         package init(_ activation: Activation) { rawValue = 1 << UInt32(activation.rawValue) }
     }
 
-    private var tokensRead: Resources = []
-    private var tokensWritten: Resources = []
-    private var otherRead: Resources = []
-    private var otherWritten: Resources = []
+    /// What was touched under each split.
+    private struct Touched {
+        var tokens: Resources = []
+        var rows: Resources = []
+        var whole: Resources = []
+
+        mutating func note(_ resources: Resources, _ split: Split) {
+            switch split {
+            case .tokens: tokens.formUnion(resources)
+            case .rows: rows.formUnion(resources)
+            case .whole: whole.formUnion(resources)
+            }
+        }
+
+        /// What other workers may have touched of a worker's part under `split`.
+        func byOthers(_ split: Split) -> Resources {
+            switch split {
+            case .tokens: rows.union(whole)
+            case .rows: tokens.union(whole)
+            case .whole: tokens.union(rows).union(whole)
+            }
+        }
+    }
+
+    private var read = Touched()
+    private var written = Touched()
 
     /// Notes an operation; true when a barrier must come before it.
-    package mutating func enter(_ split: Split, reads: Resources, writes: Resources) -> Bool {
-        var touched = otherWritten
-        var read = otherRead
-        if split == .other {
-            touched.formUnion(tokensWritten)
-            read.formUnion(tokensRead)
-        }
+    package mutating func enter(
+        reads: Resources, _ readSplit: Split, writes: Resources, _ writeSplit: Split
+    ) -> Bool {
         let conflict =
-            !reads.isDisjoint(with: touched) || !writes.isDisjoint(with: touched) || !writes.isDisjoint(with: read)
+            !reads.isDisjoint(with: written.byOthers(readSplit)) || !writes.isDisjoint(with: written.byOthers(writeSplit))
+            || !writes.isDisjoint(with: read.byOthers(writeSplit))
         if conflict { self = Hazards() }
-        switch split {
-        case .tokens:
-            tokensRead.formUnion(reads)
-            tokensWritten.formUnion(writes)
-        case .other:
-            otherRead.formUnion(reads)
-            otherWritten.formUnion(writes)
-        }
+        read.note(reads, readSplit)
+        written.note(writes, writeSplit)
         return conflict
     }
 
-    /// Another piece begins: its tokens are other workers' than the last piece's.
+    /// Another piece begins: its tokens are other workers' than the last piece's; rows stay whose they were.
     package mutating func piece() {
-        otherRead.formUnion(tokensRead)
-        otherWritten.formUnion(tokensWritten)
-        tokensRead = []
-        tokensWritten = []
+        read.whole.formUnion(read.tokens)
+        written.whole.formUnion(written.tokens)
+        read.tokens = []
+        written.tokens = []
     }
 }

@@ -6,7 +6,8 @@ package struct Llama: Architecture {
 
     struct Layer {
         let attentionNorm: Vector
-        let query, key, value, output: Matrix
+        let query, keyValue, queryKeyValue: [Projection]
+        let output: Matrix
         let feedForwardNorm: Vector
         let gate, up, down: Matrix
     }
@@ -51,12 +52,9 @@ package struct Llama: Architecture {
     private func project(_ index: Int, query: Bool, keyValue: Bool, on operations: any Operations) throws(Stopped) {
         let layer = layers[index]
         try operations.normalise(.hidden, by: layer.attentionNorm, epsilon: epsilon, into: .normed)
-        if query { try operations.multiply(.normed, by: layer.query, into: .query) }
-        if keyValue {
-            try operations.multiply(.normed, by: layer.key, into: .key)
-            try operations.multiply(.normed, by: layer.value, into: .value)
-            try operations.rotate(.key)
-        }
+        try operations.multiply(
+            .normed, by: query && keyValue ? layer.queryKeyValue : query ? layer.query : layer.keyValue)
+        if keyValue { try operations.rotate(.key) }
         if query { try operations.rotate(.query) }
     }
 
@@ -64,9 +62,7 @@ package struct Llama: Architecture {
     private func feedForward(_ layer: Layer, on operations: any Operations) throws(Stopped) {
         try operations.multiply(.attended, by: layer.output, addingTo: .hidden)
         try operations.normalise(.hidden, by: layer.feedForwardNorm, epsilon: epsilon, into: .normed)
-        try operations.multiply(.normed, by: layer.gate, into: .gate)
-        try operations.multiply(.normed, by: layer.up, into: .up)
-        try operations.gateBySilu()
+        try operations.multiplyGated(.normed, gate: layer.gate, up: layer.up)
         try operations.multiply(.gate, by: layer.down, addingTo: .hidden)
     }
 
@@ -86,12 +82,15 @@ package struct Llama: Architecture {
                 try weights.refuse("blk.\(index).\(part).bias", because: "biases are not supported for llama yet")
                 return try weights.matrix(name(part), columns: columns, rows: rows)
             }
+            let query = [Projection(try matrix("attn_q", width, geometry.queryWidth), .query)]
+            let keyValue = [
+                Projection(try matrix("attn_k", width, geometry.keyValueWidth), .key),
+                Projection(try matrix("attn_v", width, geometry.keyValueWidth), .value),
+            ]
             layers.append(
                 Layer(
                     attentionNorm: try weights.vector(name("attn_norm"), count: width),
-                    query: try matrix("attn_q", width, geometry.queryWidth),
-                    key: try matrix("attn_k", width, geometry.keyValueWidth),
-                    value: try matrix("attn_v", width, geometry.keyValueWidth),
+                    query: query, keyValue: keyValue, queryKeyValue: query + keyValue,
                     output: try matrix("attn_output", geometry.queryWidth, width),
                     feedForwardNorm: try weights.vector(name("ffn_norm"), count: width),
                     gate: try matrix("ffn_gate", width, geometry.feedForward),

@@ -3,6 +3,17 @@ package enum Activation: Int, Sendable, CaseIterable {
     case hidden, normed, query, key, value, attended, gate, up, logits
 }
 
+/// A matrix and where its products go.
+package struct Projection: Sendable {
+    package let matrix: Matrix
+    package let output: Activation
+
+    package init(_ matrix: Matrix, _ output: Activation) {
+        self.matrix = matrix
+        self.output = output
+    }
+}
+
 /// What an architecture may ask for. A rank's tokens (its chunk) are handled in pieces, so that scratch stays in the cache whatever the chunk.
 /// Every worker of a team makes the same calls in the same order; the implementation splits each one's work and orders them.
 package protocol Operations: AnyObject {
@@ -16,8 +27,8 @@ package protocol Operations: AnyObject {
     func embed(_ table: Table) throws(Stopped)
     /// output = RMSNorm(input) · weight.
     func normalise(_ input: Activation, by weight: Vector, epsilon: Float, into output: Activation) throws(Stopped)
-    /// output = matrix · input.
-    func multiply(_ input: Activation, by matrix: Matrix, into output: Activation) throws(Stopped)
+    /// Each projection's output = its matrix · input.
+    func multiply(_ input: Activation, by projections: [Projection]) throws(Stopped)
     /// output += matrix · input.
     func multiply(_ input: Activation, by matrix: Matrix, addingTo output: Activation) throws(Stopped)
     /// Rotary embedding of every head of `query` or `key`, in place.
@@ -26,8 +37,8 @@ package protocol Operations: AnyObject {
     func append(layer: Int) throws(Stopped)
     /// attended = causal attention of `query` over the cache's rows of `layer`.
     func attend(layer: Int) throws(Stopped)
-    /// gate = silu(gate) · up.
-    func gateBySilu() throws(Stopped)
+    /// gate = silu(gate · input) · (up · input), the feed-forward block's SwiGLU; both matrices have the same shape.
+    func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix) throws(Stopped)
     /// Drops all tokens whose logits nobody asked for.
     func keepLogitsTokens()
     /// The tokens' logits = matrix · input.
