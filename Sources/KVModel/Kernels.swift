@@ -1,5 +1,11 @@
 package import CKVKernels
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
 /// The kernels of one instruction set, chosen once at start.
 package struct Kernels: @unchecked Sendable {
     // A static, immutable C table.
@@ -14,13 +20,19 @@ package struct Kernels: @unchecked Sendable {
         return (0..<count).compactMap { tables[$0] }.filter { $0.pointee.supported() }.map { Kernels(table: $0) }
     }
 
-    /// The best table, or the one of that name.
+    /// The environment variable that forces a table where nothing else does.
+    package static let variable = "KVCPU_ISA"
+
+    /// The table of that name, else the one that `KVCPU_ISA` names, else the best.
     /// - Throws: `ModelError` naming the tables there are.
     package static func choose(named name: String? = nil) throws(ModelError) -> Kernels {
         let supported = supported
-        guard let choice = name == nil ? supported.first : supported.first(where: { $0.name == name }) else {
+        let environment = getenv(variable).map { String(cString: $0) } ?? ""
+        guard let wanted = name ?? (environment.isEmpty ? nil : environment) else { return supported[0] }
+        guard let choice = supported.first(where: { $0.name == wanted }) else {
             let names = supported.map(\.name).joined(separator: ", ")
-            throw ModelError(.unsupported, "no kernels \"\(name ?? "")\" on this machine; it has \(names)")
+            let origin = name == nil ? "\(variable)=" : ""
+            throw ModelError(.unsupported, "no kernels \(origin)\"\(wanted)\" on this machine; it has \(names)")
         }
         return choice
     }

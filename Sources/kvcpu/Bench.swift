@@ -38,7 +38,7 @@ struct Bench: AsyncParsableCommand {
     var cacheType = "f16"
     @Option(help: "int8 or f32")
     var activations = Configuration.Activations.int8
-    @Option(help: "Instruction set of the kernels")
+    @Option(help: "Instruction set of the kernels; default: KVCPU_ISA, else the best of this machine")
     var isa: String?
 
     func run() async throws {

@@ -52,7 +52,7 @@ struct EngineOptions: ParsableArguments {
     var cacheType = Configuration.CacheElement.f16
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
     var activations = Configuration.Activations.int8
-    @Option(help: "Instruction set of the kernels: scalar, avx2, avx512; default: the best of this machine")
+    @Option(help: "Instruction set of the kernels: scalar, avx2, avxvnni, avx512; default: KVCPU_ISA, else the best of this machine")
     var isa: String?
 
     func validate() throws {

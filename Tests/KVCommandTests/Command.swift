@@ -16,8 +16,12 @@ struct Command {
     /// - Parameters:
     ///   - input: standard input; nil: none.
     ///   - interrupt: seconds after which Ctrl-C is sent.
-    init(_ arguments: [String], input: Data? = nil, interrupt: Double? = nil) throws {
+    ///   - environment: variables added to the tests' own.
+    init(
+        _ arguments: [String], input: Data? = nil, interrupt: Double? = nil, environment: [String: String] = [:]
+    ) throws {
         let process = Process()
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.executableURL = Self.executable
         process.arguments = arguments
         let out = Pipe()

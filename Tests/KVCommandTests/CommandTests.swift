@@ -102,6 +102,31 @@ final class CommandTests: XCTestCase {
         }
     }
 
+    func testInstructionSetFromEnvironment() throws {
+        let arguments = ["-m", try Command.model("q-llama-q8_0"), "-p", "hello", "-n", "1"]
+        let scalar = try Command(arguments, environment: ["KVCPU_ISA": "scalar"])
+        XCTAssertEqual(scalar.status, 0, scalar.error)
+        XCTAssertTrue(scalar.error.contains("kernels scalar"), scalar.error)
+        let unknown = try Command(arguments, environment: ["KVCPU_ISA": "mmx"])
+        XCTAssertEqual(unknown.status, 1)
+        XCTAssertTrue(unknown.error.contains("KVCPU_ISA=\"mmx\""), unknown.error)
+        let flag = try Command(arguments + ["--isa", "scalar"], environment: ["KVCPU_ISA": "mmx"])
+        XCTAssertEqual(flag.status, 0, "the flag goes before the variable: \(flag.error)")
+    }
+
+    func testPerplexity() throws {
+        let model = try Command.standardModel()
+        let text = (0..<60).map { "Line \($0) of the text tells of ships and of the sea. " }.joined()
+        let command = try Command(["perplexity", "-m", model, "-c", "64", "--chunks", "3"], input: Data(text.utf8))
+        XCTAssertEqual(command.status, 0, command.error)
+        XCTAssertTrue(command.output.hasPrefix("[1]"), command.output)
+        XCTAssertTrue(command.output.contains("\nFinal estimate: PPL = "), command.output)
+        let short = try Command(["perplexity", "-m", model, "-p", "Too short."])
+        XCTAssertEqual(short.status, 2)
+        XCTAssertTrue(short.error.contains("needs 1024"), short.error)
+        XCTAssertEqual(try Command(["perplexity", "-m", model, "-p", "x", "--chunks", "0"]).status, 2)
+    }
+
     func testTokenize() throws {
         let model = try Command.standardModel()
         let text = "Hello <|im_end|> world"
