@@ -17,7 +17,7 @@ package final class Arena: @unchecked Sendable {
         var width: Int
         var values: UnsafeMutablePointer<Int8>?
         var scales: UnsafeMutablePointer<Float>?
-        var sums: UnsafeMutablePointer<Int32>?
+        var sums: UnsafeMutablePointer<ckv_sums>?
         var offsets: UnsafeMutablePointer<Float>?
     }
 
@@ -28,7 +28,7 @@ package final class Arena: @unchecked Sendable {
         let rest: UnsafeMutablePointer<Float>
         let values: UnsafeMutablePointer<Int8>
         let scales: UnsafeMutablePointer<Float>
-        let sums: UnsafeMutablePointer<Int32>
+        let sums: UnsafeMutablePointer<ckv_sums>
         let offsets: UnsafeMutablePointer<Float>
 
         /// - Parameter x: [width], a multiple of the activation block.
@@ -112,7 +112,7 @@ package final class Arena: @unchecked Sendable {
                 floats: floats(place.floats), width: place.width,
                 values: place.int8.map { (base + $0.values).assumingMemoryBound(to: Int8.self) },
                 scales: place.int8.map { floats($0.scales) },
-                sums: place.int8.map { (base + $0.sums).assumingMemoryBound(to: Int32.self) },
+                sums: place.int8.map { (base + $0.sums).assumingMemoryBound(to: ckv_sums.self) },
                 offsets: place.int8.map { floats($0.offsets) })
         }
         scratch = scratchOffsets.map { base + $0 }
@@ -121,7 +121,7 @@ package final class Arena: @unchecked Sendable {
             Digits(
                 width: width, rest: floats(rest), values: (base + values).assumingMemoryBound(to: Int8.self),
                 scales: floats(scales),
-                sums: (base + sums).assumingMemoryBound(to: Int32.self), offsets: floats(offsets))
+                sums: (base + sums).assumingMemoryBound(to: ckv_sums.self), offsets: floats(offsets))
         }
         partials = floats(partialsOffset)
         partialBlocks = blocks
