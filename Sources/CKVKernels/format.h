@@ -1,9 +1,5 @@
-// What the weight formats' files share, and the packed layout of a group.
-//
-// Float formats: for each column, the 16 rows' elements. Quantised ones, for each block of 32 columns: the 16 rows' d
-// (and m) as float16, then vectors of 16 rows x 4 bytes. Q8_0 has 8 of these, vector j holding columns 4j ... 4j+3; the
-// 4-bit formats have 4, vector j holding columns 4j ... 4j+3 in the low nibbles and 16+4j ... 16+4j+3 in the high ones,
-// as the file's bytes pair them. A packed matrix has its file's bytes, but for each group's rounding to 64.
+// What the weight formats' files share. Packed, float formats have for each column the 16 rows' elements; quantised ones have the
+// layout of packed.h.
 #ifndef CKV_FORMAT_H
 #define CKV_FORMAT_H
 
@@ -11,11 +7,13 @@
 
 #include "ckv_kernels.h"
 #include "half.h"
+#include "packed.h"
 
 #pragma STDC FP_CONTRACT OFF
 
 extern const ckv_format ckv_format_f32, ckv_format_f16, ckv_format_bf16;
-extern const ckv_format ckv_format_q4_0, ckv_format_q4_1, ckv_format_q8_0;
+extern const ckv_format ckv_format_q4_0, ckv_format_q4_1, ckv_format_q5_0, ckv_format_q5_1, ckv_format_q8_0;
+extern const ckv_format ckv_format_q4_k, ckv_format_q5_k, ckv_format_q6_k;
 
 // Bytes of a packed group: `bytes` of each row, to whole cache lines.
 static inline size_t ckv_group_bytes(size_t bytes) { return (bytes * CKV_GROUP + 63) / 64 * 64; }
@@ -31,20 +29,62 @@ static inline void ckv_pack_elements(
     }
 }
 
-// Interleaves blocks of `head` bytes of float16 and `body` bytes of integers.
-static inline void ckv_pack_blocks(
-    const void *rows, size_t row_bytes, size_t count, size_t columns, void *out, size_t head, size_t body
+// What a format's file knows of one of its blocks: `head` in the order of packed.h's pieces, and every weight's integer, a byte each.
+typedef void (*ckv_unpack_fn)(const void *block, uint8_t *head, uint8_t *q);
+
+static inline uint32_t ckv_load32(const uint8_t *bytes) {
+    uint32_t value;
+    memcpy(&value, bytes, 4);
+    return value;
+}
+
+// One row's integers of a block into their place in the group: four columns are one word, whose bytes never mix.
+static inline void ckv_pack_quants(const int bits, const uint8_t *q, uint8_t *out) {
+    uint32_t vectors[8] = {0};
+    for (int n = 0; n < 8; n++) {
+        const uint32_t word = ckv_load32(q + 4 * n), high = word >> 4;
+        if (bits == 8) {
+            vectors[n] = word;
+            continue;
+        }
+        vectors[n % 4] |= (word & 0x0F0F0F0F) << (n < 4 ? 0 : 4);
+        if (bits == 5) vectors[4] |= (high & 0x01010101) << n;
+        if (bits == 6) vectors[4 + n / 4] |= (high & 0x03030303) << (2 * (n % 4));
+    }
+    for (int v = 0; v < bits; v++) memcpy(out + (size_t)v * 4 * CKV_GROUP, vectors + v, 4);
+}
+
+// Packs a group's rows, of blocks of `size` bytes, each a span.
+static inline __attribute__((always_inline)) void ckv_pack_spans(
+    const ckv_layout *layout, ckv_unpack_fn unpack, size_t size, const void *rows, size_t row_bytes, size_t count,
+    size_t columns, void *out
 ) {
-    const size_t blocks = columns / CKV_BLOCK;
-    memset(out, 0, ckv_group_bytes(blocks * (head + body)));
+    const size_t spans = columns / CKV_BLOCK / (size_t)layout->blocks, halves = (size_t)layout->halves;
+    memset(out, 0, ckv_spans_bytes(layout, columns));
     for (size_t row = 0; row < count; row++) {
-        const char *in = (const char *)rows + row * row_bytes;
-        for (size_t b = 0; b < blocks; b++, in += head + body) {
-            char *block = (char *)out + b * (head + body) * CKV_GROUP, *quants = block + head * CKV_GROUP;
-            for (size_t i = 0; i < head; i += 2) memcpy(block + i * CKV_GROUP + row * 2, in + i, 2);
-            for (size_t i = 0; i < body; i += 4) memcpy(quants + i * CKV_GROUP + row * 4, in + head + i, 4);
+        const uint8_t *in = (const uint8_t *)rows + row * row_bytes;
+        uint8_t *span = out;
+        for (size_t s = 0; s < spans; s++, in += size, span += ckv_span_bytes(layout)) {
+            uint8_t head[32] = {0}, q[8 * CKV_BLOCK], *bytes = span + 2 * halves * CKV_GROUP;
+            unpack(in, head, q);
+            for (size_t i = 0; i < halves; i++) memcpy(span + 2 * (i * CKV_GROUP + row), head + 2 * i, 2);
+            for (size_t i = 0; i < (size_t)layout->bytes; i++) bytes[i * CKV_GROUP + row] = head[2 * halves + i];
+            for (size_t k = 0; k < (size_t)layout->blocks; k++) {
+                uint8_t *block = span + ckv_head_bytes(layout) + k * ckv_quant_bytes(layout);
+                ckv_pack_quants(layout->bits, q + k * CKV_BLOCK, block + 4 * row);
+            }
         }
     }
 }
+
+// The rest of a quantised format's file, from its `block`, `unpack` and `dequantise`.
+#define CKV_QUANTISED(symbol, kind, type, name)                                                                         \
+    static size_t packed_bytes(size_t columns) { return ckv_spans_bytes(&ckv_layouts[kind], columns); }                 \
+    static void pack(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out) {                     \
+        ckv_pack_spans(&ckv_layouts[kind], unpack, sizeof(block), rows, row_bytes, count, columns, out);                \
+    }                                                                                                                   \
+    const ckv_format symbol = {                                                                                         \
+        type, name, (uint32_t)ckv_layouts[kind].blocks * CKV_BLOCK, sizeof(block), true, dequantise, packed_bytes, pack,       \
+    }
 
 #endif

@@ -7,21 +7,21 @@ typedef struct {
 } block;
 static_assert(sizeof(block) == 34, "Q8_0 block");
 
+static void unpack(const void *in, uint8_t *head, uint8_t *q) {
+    block source;
+    memcpy(&source, in, sizeof source);
+    memcpy(head, &source.d, 2);
+    // Packed without signs, as every format.
+    for (int i = 0; i < 32; i++) q[i] = (uint8_t)(source.q[i] + 128);
+}
+
 static void dequantise(const void *in, float *out, size_t n) {
     for (size_t b = 0; b < n / CKV_BLOCK; b++, out += CKV_BLOCK) {
-        block source;
-        memcpy(&source, (const char *)in + b * sizeof source, sizeof source);
-        const float d = ckv_half_float(source.d);
-        for (int i = 0; i < 32; i++) out[i] = (float)source.q[i] * d;
+        uint8_t head[2], q[CKV_BLOCK];
+        unpack((const char *)in + b * sizeof(block), head, q);
+        const float d = ckv_half_float(ckv_load16(head));
+        for (int i = 0; i < CKV_BLOCK; i++) out[i] = (float)(q[i] - 128) * d;
     }
 }
 
-static size_t packed_bytes(size_t columns) { return ckv_group_bytes(columns / CKV_BLOCK * sizeof(block)); }
-
-static void pack(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out) {
-    ckv_pack_blocks(rows, row_bytes, count, columns, out, 2, 32);
-}
-
-const ckv_format ckv_format_q8_0 = {
-    CKV_Q8_0, "Q8_0", CKV_BLOCK, sizeof(block), true, dequantise, packed_bytes, pack,
-};
+CKV_QUANTISED(ckv_format_q8_0, kind_q8_0, CKV_Q8_0, "Q8_0");

@@ -2,7 +2,8 @@
 #include "format.h"
 
 static const ckv_format *const formats[] = {
-    &ckv_format_f32, &ckv_format_f16, &ckv_format_bf16, &ckv_format_q4_0, &ckv_format_q4_1, &ckv_format_q8_0,
+    &ckv_format_f32,  &ckv_format_f16,  &ckv_format_bf16, &ckv_format_q4_0, &ckv_format_q4_1, &ckv_format_q8_0,
+    &ckv_format_q5_0, &ckv_format_q5_1, &ckv_format_q4_k, &ckv_format_q5_k, &ckv_format_q6_k,
 };
 
 const ckv_format *const *ckv_formats(size_t *count) {

@@ -1,116 +1,100 @@
-// AVX2 kernels of int8 products: a vector holds four columns of 8 rows, a half of the group.
+// int8 products with AVX2: products of unsigned and signed bytes are summed in 16 bits, in pairs, and added up there as long as they
+// fit: 15 * 127 * 2 * 8, 31 * 127 * 2 * 4 and 63 * 127 * 2 * 2 are below 32,768.
 
-CKV_INLINE __m256i int8_activations(const int8_t *p) { return _mm256_set1_epi32(int8_four(p)); }
-CKV_INLINE __m256i int8_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+CKV_INLINE __m256i int8_pairs(__m256i sum, vec_i32 w, vec_i32 x) {
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16((__m256i)w, (__m256i)x));
+    // Compilers regroup sums of integers into trees, which need more registers than there are.
+    __asm__("" : "+x"(sum));
+    return sum;
+}
 
-// One block of a group by `tokens` tokens: the exact sums of either half.
-// 4-bit: the products of a whole block fit int16, as 15 * 128 * 2 * 8 < 32,768.
+// Products summed in 16 bits, added to `sum` times `factor`, whose 16-bit pairs are what multiplies them.
+CKV_INLINE void int8_settle(const int tokens, const int streams, __m256i pairs[][2], const __m256i factor[2], vec_i32 sum[][2]) {
+    for (int t = 0; t < tokens; t++) {
+        for (int i = 0; i < streams; i++) sum[t][i] += (vec_i32)_mm256_madd_epi16(pairs[t][i], factor[i]);
+    }
+}
+
+// `vectors` weight vectors from step `begin` on by a tile's tokens.
+CKV_INLINE void int8_dot_pairs(
+    const int tokens, const int streams, const int bits, const int begin, const int vectors, const uint8_t *const quants[2],
+    const int8_t *values, size_t columns, __m256i pairs[][2]
+) {
+    for (int t = 0; t < tokens; t++) pairs[t][0] = pairs[t][1] = _mm256_setzero_si256();
+#pragma unroll
+    for (int step = begin; step < begin + vectors; step++) {
+        // Nibbles of the same bytes follow each other, but where the halves have scales of their own.
+        const int n = bits == 6 ? step : step / 2 + step % 2 * 4;
+        vec_i32 w[2];
+        for (int i = 0; i < streams; i++) w[i] = int8_weights(bits, quants[i], n);
+        for (int t = 0; t < tokens; t++) {
+            const vec_i32 x = int8_all(values + t * columns + 4 * n);
+            for (int i = 0; i < streams; i++) pairs[t][i] = int8_pairs(pairs[t][i], w[i], x);
+        }
+    }
+}
+
+// 8 bits: one half of every byte, `left` its shift.
 CKV_INLINE void int8_dot_nibbles(
-    const int tokens, const uint8_t *quants, const int8_t *values, size_t columns, __m256i sum[][2]
+    const int tokens, const int streams, const int right, const uint8_t *const quants[2], const int8_t *values,
+    size_t columns, __m256i pairs[][2]
 ) {
-    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    for (int t = 0; t < tokens; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-    for (int j = 0; j < 4; j++) {
-        const __m256i both0 = int8_load(quants + 64 * j), both1 = int8_load(quants + 64 * j + 32);
-        const __m256i low0 = _mm256_and_si256(both0, low), high0 = _mm256_and_si256(_mm256_srli_epi16(both0, 4), low);
-        const __m256i low1 = _mm256_and_si256(both1, low), high1 = _mm256_and_si256(_mm256_srli_epi16(both1, 4), low);
+    for (int t = 0; t < tokens; t++) pairs[t][0] = pairs[t][1] = _mm256_setzero_si256();
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        vec_i32 w[2];
+        for (int i = 0; i < streams; i++) w[i] = (vec_i32)(int8_shifted(int8_load(quants[i] + 64 * n), -right) & 0x0F0F);
         for (int t = 0; t < tokens; t++) {
-            const int8_t *x = values + t * columns + 4 * j;
-            const __m256i x0 = int8_activations(x), x1 = int8_activations(x + 16);
-            sum[t][0] = _mm256_add_epi16(sum[t][0], _mm256_maddubs_epi16(low0, x0));
-            sum[t][1] = _mm256_add_epi16(sum[t][1], _mm256_maddubs_epi16(low1, x0));
-            sum[t][0] = _mm256_add_epi16(sum[t][0], _mm256_maddubs_epi16(high0, x1));
-            sum[t][1] = _mm256_add_epi16(sum[t][1], _mm256_maddubs_epi16(high1, x1));
+            const vec_i32 x = int8_all(values + t * columns + 4 * n);
+            for (int i = 0; i < streams; i++) pairs[t][i] = int8_pairs(pairs[t][i], w[i], x);
         }
+    }
+}
+
+// The exact dot products of block k of the span `start` bytes into the streams' groups, as floats.
+CKV_INLINE void int8_dot(
+    const int tokens, const int streams, const int kind, const int8_streams *s, size_t start, size_t k, const int8_t *values,
+    size_t columns, const ckv_sums *sums, size_t blocks, vec dot[][2]
+) {
+    const ckv_layout *const layout = &ckv_layouts[kind];
+    const int bits = layout->bits, width = bits == 4 ? 8 : bits == 5 ? 4 : 2;
+    const uint8_t *quants[2];
+    // What the halves' sums of products, and of activations, are multiplied by.
+    __m256i factor[2][2], zero[2];
+    for (int i = 0; i < streams; i++) {
+        const uint8_t *span = s->group[i] + start;
+        quants[i] = span + ckv_head_bytes(layout) + k * ckv_quant_bytes(layout) + 4 * s->lane[i];
+        zero[i] = _mm256_set1_epi16((short)-layout->zero);
+        factor[0][i] = factor[1][i] = _mm256_set1_epi16(1);
+        if (kind == kind_q6_k) {
+            const uint8_t *bytes = span + ckv_head_offset(layout, k) + s->lane[i];
+            const vec_i32 first = int8_signed(bytes) & 0xFFFF, second = int8_signed(bytes + CKV_GROUP) & 0xFFFF;
+            factor[0][i] = (__m256i)(first | first << 16);
+            factor[1][i] = (__m256i)(second | second << 16);
+            zero[i] = _mm256_mullo_epi16(zero[i], (__m256i)(first | second << 16));
+        }
+    }
+    vec_i32 sum[CKV_INT8_TILE][2];
+    for (int t = 0; t < tokens; t++) {
+        for (int i = 0; i < streams; i++) {
+            sum[t][i] = (vec_i32){0};
+            if (layout->zero) sum[t][i] = (vec_i32)_mm256_madd_epi16((__m256i)int8_all(sums + t * blocks), zero[i]);
+        }
+    }
+    __m256i pairs[CKV_INT8_TILE][2];
+    if (bits == 8) {
+        const __m256i sixteen[2] = {_mm256_set1_epi16(16), _mm256_set1_epi16(16)};
+        int8_dot_nibbles(tokens, streams, 0, quants, values, columns, pairs);
+        int8_settle(tokens, streams, pairs, factor[0], sum);
+        int8_dot_nibbles(tokens, streams, 4, quants, values, columns, pairs);
+        int8_settle(tokens, streams, pairs, sixteen, sum);
+    }
+#pragma unroll
+    for (int step = 0; step < 8 && bits != 8; step += width) {
+        int8_dot_pairs(tokens, streams, bits, step, width, quants, values, columns, pairs);
+        int8_settle(tokens, streams, pairs, factor[step / 4], sum);
     }
     for (int t = 0; t < tokens; t++) {
-        for (int half = 0; half < 2; half++) sum[t][half] = _mm256_madd_epi16(sum[t][half], ones);
+        for (int i = 0; i < streams; i++) dot[t][i] = __builtin_convertvector(sum[t][i], vec);
     }
-}
-
-// 8-bit: the weights' magnitudes are the unsigned operand, their signs go to the activations (which are never -128);
-// 128 * 127 * 2 fits int16, but only once.
-CKV_INLINE void int8_dot_bytes(
-    const int tokens, const uint8_t *quants, const int8_t *values, size_t columns, __m256i sum[][2]
-) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    for (int t = 0; t < tokens; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-    for (int j = 0; j < 8; j++) {
-        for (int half = 0; half < 2; half++) {
-            const __m256i w = int8_load(quants + 64 * j + 32 * half), magnitude = _mm256_abs_epi8(w);
-            for (int t = 0; t < tokens; t++) {
-                const __m256i x = _mm256_sign_epi8(int8_activations(values + t * columns + 4 * j), w);
-                const __m256i pairs = _mm256_maddubs_epi16(magnitude, x);
-                sum[t][half] = _mm256_add_epi32(sum[t][half], _mm256_madd_epi16(pairs, ones));
-            }
-        }
-    }
-}
-
-// The sums of the minima times the activations' offsets.
-CKV_INLINE void int8_offsets(
-    const int tokens, const uint8_t *block, const float *offsets, size_t blocks, __m256 off[][2]
-) {
-    for (int half = 0; half < 2; half++) {
-        const __m256 m = vec_f16(block + 2 * CKV_GROUP + 16 * half);
-        for (int t = 0; t < tokens; t++) {
-            off[t][half] = _mm256_fmadd_ps(m, _mm256_set1_ps(offsets[t * blocks]), off[t][half]);
-        }
-    }
-}
-
-// One group by `tokens` tokens from `token` on, accumulators in registers.
-CKV_INLINE void int8_tile(
-    const int tokens, const int kind, const ckv_product *p, const uint8_t *weights, size_t row, size_t token
-) {
-    const size_t blocks = p->columns / CKV_BLOCK, block_bytes = int8_block_bytes(kind), head = int8_head_bytes(kind);
-    const int8_t *values = p->values + token * p->columns;
-    const float *scales = p->scales + token * blocks;
-    __m256 acc[CKV_INT8_TILE][2], off[CKV_INT8_TILE][2];
-    for (int t = 0; t < tokens; t++) acc[t][0] = acc[t][1] = off[t][0] = off[t][1] = _mm256_setzero_ps();
-    // Many tokens leave no registers for a second set of accumulators; few must not pass over the weights twice.
-    const bool together = tokens <= 2;
-    for (size_t b = 0; kind == kind_q4_1 && !together && b < blocks; b++) {
-        int8_offsets(tokens, weights + b * block_bytes, p->offsets + token * blocks + b, blocks, off);
-    }
-    for (size_t b = 0; b < blocks; b++) {
-        const uint8_t *block = weights + b * block_bytes;
-        __m256i sum[CKV_INT8_TILE][2];
-        if (kind == kind_q8_0) int8_dot_bytes(tokens, block + head, values + b * CKV_BLOCK, p->columns, sum);
-        else int8_dot_nibbles(tokens, block + head, values + b * CKV_BLOCK, p->columns, sum);
-        for (int t = 0; t < tokens && kind == kind_q4_0; t++) {
-            // Q4_0's zero is at 8.
-            const __m256i excess = _mm256_set1_epi32(8 * p->sums[(token + t) * blocks + b]);
-            for (int half = 0; half < 2; half++) sum[t][half] = _mm256_sub_epi32(sum[t][half], excess);
-        }
-        for (int half = 0; half < 2; half++) {
-            const __m256 d = vec_f16(block + 16 * half);
-            for (int t = 0; t < tokens; t++) {
-                const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(scales[t * blocks + b]));
-                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][half]), scale, acc[t][half]);
-            }
-        }
-        if (kind == kind_q4_1 && together) int8_offsets(tokens, block, p->offsets + token * blocks + b, blocks, off);
-    }
-    for (int t = 0; t < tokens; t++) {
-        for (int half = 0; half < 2; half++) {
-            const __m256 value = kind == kind_q4_1 ? _mm256_add_ps(acc[t][half], off[t][half]) : acc[t][half];
-            product_store(p, token + t, row + half * CKV_LANES, value);
-        }
-    }
-}
-
-#define INT8_CASE(n) \
-    case n: int8_tile(n, kind, p, weights, row, token); break;
-
-// A panel, which is one group, by all tokens.
-CKV_INLINE void int8_panel(
-    const int groups, const int kind, const ckv_product *p, const uint8_t *weights, size_t group_bytes, size_t row
-) {
-    (void)groups, (void)group_bytes;
-    size_t token = 0;
-    for (; token + CKV_INT8_TILE <= p->tokens; token += CKV_INT8_TILE) {
-        int8_tile(CKV_INT8_TILE, kind, p, weights, row, token);
-    }
-    switch (p->tokens - token) { INT8_CASE(1) INT8_CASE(2) INT8_CASE(3) }
 }

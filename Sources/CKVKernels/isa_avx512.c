@@ -18,9 +18,15 @@ static inline __attribute__((always_inline)) __m512 vec_f16(const void *p) {
 #include "x86.h"
 #include "attention.h"
 
-#define CKV_INT8_GROUPS 2
 #define CKV_INT8_TILE 6
-#define CKV_INT8_KERNELS "gemm_avx512.h"
+#define CKV_INT8_TOGETHER 3
+#define CKV_INT8_KERNELS "gemm_vnni.h"
+CKV_INLINE vec_i32 vec_dpbusd(vec_i32 sum, vec_i32 a, vec_i32 b) {
+    return (vec_i32)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+CKV_INLINE vec_i32 vec_dpwssd(vec_i32 sum, vec_i32 a, vec_i32 b) {
+    return (vec_i32)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
 #include "gemm_int8.h"
 
 static bool supported(void) {

@@ -1,6 +1,7 @@
 // The plain reference, straight from the contract in ckv_kernels.h; also what runs where no vector table does.
 #include "ckv_kernels.h"
 #include "exp.h"
+#include "packed.h"
 #include "quantise.h"
 
 typedef float (*element_fn)(const void *packed, size_t index);
@@ -28,41 +29,45 @@ static void product_float(const ckv_product *p, const ckv_format *format, elemen
     }
 }
 
-// Integer weight k of row r in a packed block's quants.
-static int quant_4(const uint8_t *quants, size_t r, size_t k) {
-    uint8_t byte = quants[(k % 16 / 4 * CKV_GROUP + r) * 4 + k % 4];
-    return k < 16 ? byte & 15 : byte >> 4;
-}
-static int quant_8(const uint8_t *quants, size_t r, size_t k) {
-    return (int8_t)quants[(k / 4 * CKV_GROUP + r) * 4 + k % 4];
+// Integer weight k of row r in a packed block's integers.
+static int quant(const ckv_layout *layout, const uint8_t *quants, size_t r, size_t k) {
+    const size_t n = k / 4, byte = r * 4 + k % 4;
+    if (layout->bits == 8) return quants[n * 64 + byte] - layout->zero;
+    int q = quants[n % 4 * 64 + byte] >> (n < 4 ? 0 : 4) & 15;
+    if (layout->bits == 5) q |= (quants[4 * 64 + byte] >> n & 1) << 4;
+    if (layout->bits == 6) q |= (quants[(4 + n / 4) * 64 + byte] >> 2 * (n % 4) & 3) << 4;
+    return q - layout->zero;
 }
 
-static void product_int8(const ckv_product *p, size_t heads, size_t vectors, int bias) {
-    size_t blocks = p->columns / CKV_BLOCK;
-    size_t block_bytes = (2 * heads + 4 * vectors) * CKV_GROUP;
-    size_t group_bytes = (blocks * block_bytes + 63) / 64 * 64;
+static void product_int8(const ckv_product *p, const int kind) {
+    const ckv_layout *layout = &ckv_layouts[kind];
+    const size_t blocks = p->columns / CKV_BLOCK, span_blocks = (size_t)layout->blocks;
+    const size_t group_bytes = ckv_spans_bytes(layout, p->columns);
     for (size_t row = p->group_begin * CKV_GROUP; row < p->group_end * CKV_GROUP && row < p->rows; row++) {
         const uint8_t *group = (const uint8_t *)p->weights + row / CKV_GROUP * group_bytes;
-        size_t r = row % CKV_GROUP;
+        const size_t r = row % CKV_GROUP;
         for (size_t t = 0; t < p->tokens; t++) {
             float acc = 0, off = 0;
             for (size_t b = 0; b < blocks; b++) {
-                const uint8_t *block = group + b * block_bytes, *quants = block + 2 * heads * CKV_GROUP;
+                const uint8_t *span = group + b / span_blocks * ckv_span_bytes(layout);
+                const uint8_t *bytes = span + ckv_head_offset(layout, b % span_blocks) + r;
+                const uint8_t *quants = span + ckv_head_bytes(layout) + b % span_blocks * ckv_quant_bytes(layout);
                 const int8_t *values = p->values + t * p->columns + b * CKV_BLOCK;
-                int32_t sum = 0;
-                for (size_t k = 0; k < CKV_BLOCK; k++) {
-                    int q = vectors == 4 ? quant_4(quants, r, k) - bias : quant_8(quants, r, k);
-                    sum += q * values[k];
+                int32_t halves[2] = {0, 0};
+                for (size_t k = 0; k < CKV_BLOCK; k++) halves[k / 16] += quant(layout, quants, r, k) * values[k];
+                int32_t sum = halves[0] + halves[1];
+                if (kind == kind_q6_k) sum = (int8_t)bytes[0] * halves[0] + (int8_t)bytes[CKV_GROUP] * halves[1];
+                float d = ckv_half_float(ckv_load16(span + 2 * r)), m = 0;
+                if (layout->minima) m = ckv_half_float(ckv_load16(span + 2 * (CKV_GROUP + r)));
+                if (kind == kind_q4_k || kind == kind_q5_k) {
+                    d = d * (float)bytes[0];
+                    m = -(m * (float)bytes[CKV_GROUP]);
                 }
-                float d = ckv_half_float(ckv_load16(block + 2 * r));
-                float scale = d * p->scales[t * blocks + b];
+                const float scale = d * p->scales[t * blocks + b];
                 acc = __builtin_fmaf((float)sum, scale, acc);
-                if (heads == 2) {
-                    float m = ckv_half_float(ckv_load16(block + 2 * (CKV_GROUP + r)));
-                    off = __builtin_fmaf(m, p->offsets[t * blocks + b], off);
-                }
+                if (layout->minima) off = __builtin_fmaf(m, p->offsets[t * blocks + b], off);
             }
-            store(p, t, row, heads == 2 ? acc + off : acc);
+            store(p, t, row, layout->minima ? acc + off : acc);
         }
     }
 }
@@ -70,11 +75,16 @@ static void product_int8(const ckv_product *p, size_t heads, size_t vectors, int
 static void product_f32(const ckv_product *p) { product_float(p, ckv_format_of(CKV_F32), element_f32); }
 static void product_f16(const ckv_product *p) { product_float(p, ckv_format_of(CKV_F16), element_f16); }
 static void product_bf16(const ckv_product *p) { product_float(p, ckv_format_of(CKV_BF16), element_bf16); }
-static void product_q4_0(const ckv_product *p) { product_int8(p, 1, 4, 8); }
-static void product_q4_1(const ckv_product *p) { product_int8(p, 2, 4, 0); }
-static void product_q8_0(const ckv_product *p) { product_int8(p, 1, 8, 0); }
+static void product_q4_0(const ckv_product *p) { product_int8(p, kind_q4_0); }
+static void product_q4_1(const ckv_product *p) { product_int8(p, kind_q4_1); }
+static void product_q5_0(const ckv_product *p) { product_int8(p, kind_q5_0); }
+static void product_q5_1(const ckv_product *p) { product_int8(p, kind_q5_1); }
+static void product_q8_0(const ckv_product *p) { product_int8(p, kind_q8_0); }
+static void product_q4_k(const ckv_product *p) { product_int8(p, kind_q4_k); }
+static void product_q5_k(const ckv_product *p) { product_int8(p, kind_q5_k); }
+static void product_q6_k(const ckv_product *p) { product_int8(p, kind_q6_k); }
 
-static void quantise(const float *x, size_t n, int8_t *values, float *scales, int32_t *sums, float *offsets) {
+static void quantise(const float *x, size_t n, int8_t *values, float *scales, ckv_sums *sums, float *offsets) {
     for (size_t b = 0; b < n / CKV_BLOCK; b++) {
         const float *block = x + b * CKV_BLOCK;
         uint32_t largest = 0;
@@ -83,20 +93,20 @@ static void quantise(const float *x, size_t n, int8_t *values, float *scales, in
             if (magnitude > largest) largest = magnitude;
         }
         float factor = quantise_factor(largest);
-        int32_t sum = 0, square = 0;
+        int32_t halves[2] = {0, 0}, square = 0;
         float part[8] = {0};
         for (int i = 0; i < CKV_BLOCK; i++) {
             // Without a factor, zero: an infinity times zero would be no number.
             int8_t value = factor == 0 ? 0 : (int8_t)__builtin_rintf(block[i] * factor);
             values[b * CKV_BLOCK + i] = value;
-            sum += value;
+            halves[i / 16] += value;
             square += value * value;
             part[i % 8] = __builtin_fmaf(block[i], (float)value, part[i % 8]);
         }
         float matched = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
         scales[b] = quantise_scale(largest, matched, square);
-        sums[b] = sum;
-        offsets[b] = scales[b] * (float)sum;
+        sums[b] = (ckv_sums){(int16_t)halves[0], (int16_t)halves[1]};
+        offsets[b] = scales[b] * (float)(halves[0] + halves[1]);
     }
 }
 

@@ -29,11 +29,11 @@ CKV_INLINE int32_t fold_lanes(__m256i lanes) {
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
 }
 
-static void quantise(const float *x, size_t n, int8_t *values, float *scales, int32_t *sums, float *offsets) {
+static void quantise(const float *x, size_t n, int8_t *values, float *scales, ckv_sums *sums, float *offsets) {
     const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
     for (size_t b = 0; b < n / CKV_BLOCK; b++) {
         __m256 v[4], matched = _mm256_setzero_ps();
-        __m256i q[4], top = _mm256_setzero_si256(), total = top, squares = top;
+        __m256i q[4], top = _mm256_setzero_si256(), squares = top;
         for (int i = 0; i < 4; i++) {
             v[i] = _mm256_loadu_ps(x + b * CKV_BLOCK + 8 * i);
             top = _mm256_max_epi32(top, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
@@ -46,7 +46,6 @@ static void quantise(const float *x, size_t n, int8_t *values, float *scales, in
         const __m256i keep = _mm256_set1_epi32(factor == 0 ? 0 : -1);
         for (int i = 0; i < 4; i++) {
             q[i] = _mm256_and_si256(_mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(factor))), keep);
-            total = _mm256_add_epi32(total, q[i]);
             squares = _mm256_add_epi32(squares, _mm256_mullo_epi32(q[i], q[i]));
             matched = _mm256_fmadd_ps(v[i], _mm256_cvtepi32_ps(q[i]), matched);
         }
@@ -58,8 +57,9 @@ static void quantise(const float *x, size_t n, int8_t *values, float *scales, in
         dot = _mm_add_ps(dot, _mm_movehl_ps(dot, dot));
         dot = _mm_add_ss(dot, _mm_movehdup_ps(dot));
         scales[b] = quantise_scale(largest, _mm_cvtss_f32(dot), fold_lanes(squares));
-        sums[b] = fold_lanes(total);
-        offsets[b] = scales[b] * (float)sums[b];
+        const int32_t first = fold_lanes(_mm256_add_epi32(q[0], q[1])), second = fold_lanes(_mm256_add_epi32(q[2], q[3]));
+        sums[b] = (ckv_sums){(int16_t)first, (int16_t)second};
+        offsets[b] = scales[b] * (float)(first + second);
     }
 }
 

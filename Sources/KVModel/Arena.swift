@@ -17,7 +17,7 @@ package final class Arena: @unchecked Sendable {
         var width: Int
         var values: UnsafeMutablePointer<Int8>?
         var scales: UnsafeMutablePointer<Float>?
-        var sums: UnsafeMutablePointer<Int32>?
+        var sums: UnsafeMutablePointer<ckv_sums>?
         var offsets: UnsafeMutablePointer<Float>?
 
         fileprivate init(_ place: BufferLayout, _ base: UnsafeMutableRawPointer) {
@@ -25,7 +25,7 @@ package final class Arena: @unchecked Sendable {
             width = place.width
             values = place.int8.map { (base + $0.values).assumingMemoryBound(to: Int8.self) }
             scales = place.int8.map { (base + $0.scales).assumingMemoryBound(to: Float.self) }
-            sums = place.int8.map { (base + $0.sums).assumingMemoryBound(to: Int32.self) }
+            sums = place.int8.map { (base + $0.sums).assumingMemoryBound(to: ckv_sums.self) }
             offsets = place.int8.map { (base + $0.offsets).assumingMemoryBound(to: Float.self) }
         }
     }
@@ -37,7 +37,7 @@ package final class Arena: @unchecked Sendable {
         let rest: UnsafeMutablePointer<Float>
         let values: UnsafeMutablePointer<Int8>
         let scales: UnsafeMutablePointer<Float>
-        let sums: UnsafeMutablePointer<Int32>
+        let sums: UnsafeMutablePointer<ckv_sums>
         let offsets: UnsafeMutablePointer<Float>
 
         /// - Parameter x: [width], a multiple of the activation block.
@@ -121,7 +121,7 @@ package final class Arena: @unchecked Sendable {
             Digits(
                 width: width, rest: floats(rest), values: (base + values).assumingMemoryBound(to: Int8.self),
                 scales: floats(scales),
-                sums: (base + sums).assumingMemoryBound(to: Int32.self), offsets: floats(offsets))
+                sums: (base + sums).assumingMemoryBound(to: ckv_sums.self), offsets: floats(offsets))
         }
         partials = floats(partialsOffset)
         partialBlocks = blocks

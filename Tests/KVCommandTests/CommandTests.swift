@@ -103,7 +103,7 @@ final class CommandTests: XCTestCase {
     }
 
     func testInstructionSetFromEnvironment() throws {
-        let arguments = ["-m", try Command.model("q-llama-q8_0"), "-p", "hello", "-n", "1"]
+        let arguments = ["-m", try Command.model("llama-mha-tied-rope3"), "-p", "hello", "-n", "1"]
         let scalar = try Command(arguments, environment: ["KVCPU_ISA": "scalar"])
         XCTAssertEqual(scalar.status, 0, scalar.error)
         XCTAssertTrue(scalar.error.contains("kernels scalar"), scalar.error)

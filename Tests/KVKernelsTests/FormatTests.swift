@@ -25,13 +25,14 @@ final class FormatTests: XCTestCase {
     func testUnknownTypes() {
         XCTAssertNil(ckv_format_of(99))
         XCTAssertEqual(ckv_format_of(3)?.name, "Q4_1")
+        for format in Tables.formats { XCTAssertEqual(ckv_format_of(format.pointee.type), format) }
     }
 
     /// Every row of a packed matrix times a unit vector is that column of the dequantised one.
     func testPackingKeepsEveryWeight() {
         var random = Random(1)
         for (index, format) in Tables.formats.enumerated() {
-            let columns = format.pointee.quantised ? 96 : 37
+            let columns = format.pointee.quantised ? RandomWeights.columns(format, 96) : 37
             let weights = RandomWeights(format, rows: 19, columns: columns, &random)
             for column in 0..<columns {
                 if format.pointee.quantised {

@@ -11,7 +11,8 @@ final class ProductTests: XCTestCase {
     func testReferenceAgainstDoubles() {
         var random = Random(3)
         for (index, format) in Tables.formats.enumerated() {
-            for (rows, columns, tokens) in [(33, 96, 3), (5, 576, 2), (16, 32, 1)] {
+            for (rows, width, tokens) in [(33, 96, 3), (5, 576, 2), (16, 32, 1)] {
+                let columns = RandomWeights.columns(format, width)
                 let weights = RandomWeights(format, rows: rows, columns: columns, &random)
                 let x = input(tokens * columns, &random)
                 let out = weights.product(Tables.scalar, index, x, tokens: tokens)
@@ -42,11 +43,12 @@ final class ProductTests: XCTestCase {
     func testEveryTableEqualsTheReference() {
         var random = Random(4)
         for (index, format) in Tables.formats.enumerated() {
-            let columnCounts = format.pointee.quantised ? [32, 96, 576] : [1, 7, 96, 576]
+            let columnCounts =
+                format.pointee.block == 256 ? [256, 768, 1536] : format.pointee.quantised ? [32, 96, 576] : [1, 7, 96, 576]
             for rows in [1, 7, 16, 33, 80, 577] {
-                for columns in columnCounts where rows < 500 || columns < 100 {
+                for columns in columnCounts where rows < 500 || columns == columnCounts[0] {
                     let weights = RandomWeights(format, rows: rows, columns: columns, &random)
-                    for tokens in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 33] where columns < 500 || rows < 40 || tokens < 6 {
+                    for tokens in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 33] where columns < 500 || rows < 40 && columns < 1500 || tokens < 6 {
                         let x = input(tokens * columns, &random)
                         let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
                         let start = input(tokens * rows, &random)
@@ -68,20 +70,21 @@ final class ProductTests: XCTestCase {
     func testExtremeIntegers() {
         var random = Random(7)
         for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
+            let columns = RandomWeights.columns(format, 96)
             for fill: UInt8 in [0x00, 0xFF, 0x7F, 0x80, 0x88] {
-                let weights = RandomWeights(format, rows: 17, columns: 96, fill: fill, &random)
+                let weights = RandomWeights(format, rows: 17, columns: columns, fill: fill, &random)
                 for tokens in [1, 7] {
                     let patterns: [(Int) -> Float] = [
                         { _ in 1 }, { _ in -1 }, { $0 % 2 == 0 ? 1 : -1 }, { $0 / 2 % 2 == 0 ? 1 : -1 },
                     ]
                     for pattern in patterns {
-                        let x = (0..<tokens * 96).map(pattern)
+                        let x = (0..<tokens * columns).map(pattern)
                         let expected = weights.product(Tables.scalar, index, x, tokens: tokens)
                         // Every activation is as great as the quantiser makes it.
                         let activations = Activations(Tables.scalar, x)
                         XCTAssertEqual(activations.values, x.map { Int8(($0 * CKV_LEVELS).rounded()) })
                         for row in 0..<17 {
-                            let terms = (0..<96).map { Double(weights.floats[row * 96 + $0]) * Double(x[$0]) }
+                            let terms = (0..<columns).map { Double(weights.floats[row * columns + $0]) * Double(x[$0]) }
                             let magnitude = terms.reduce(0) { $0 + abs($1) }
                             XCTAssertEqual(Double(expected[row]), terms.reduce(0, +), accuracy: magnitude * 1e-5 + 1e-6)
                         }
@@ -97,11 +100,11 @@ final class ProductTests: XCTestCase {
         }
     }
 
-    /// More columns than a kernel keeps anything per block for.
+    /// Rows that are longer than the caches next to a core.
     func testManyColumns() {
         var random = Random(8)
         for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
-            let (rows, columns, tokens) = (17, 32 * 515, 8)
+            let (rows, columns, tokens) = (17, RandomWeights.columns(format, 32 * 515), 8)
             let weights = RandomWeights(format, rows: rows, columns: columns, &random)
             let x = input(tokens * columns, &random)
             let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
@@ -115,8 +118,9 @@ final class ProductTests: XCTestCase {
     /// A token's outputs are the same alone and in any batch; a slice of groups writes its rows and no others.
     func testBatchAndSliceInvariance() {
         var random = Random(5)
-        let (rows, columns, tokens) = (70, 160, 29)
+        let (rows, tokens) = (70, 29)
         for (index, format) in Tables.formats.enumerated() {
+            let columns = RandomWeights.columns(format, 160)
             let weights = RandomWeights(format, rows: rows, columns: columns, &random)
             let x = input(tokens * columns, &random)
             for table in Tables.all {
@@ -166,7 +170,10 @@ final class ProductTests: XCTestCase {
                 }
             }
             if largest >= 1e-30 { XCTAssertLessThanOrEqual(squares(scale), squares(plain) * 1.000_01 + 1e-9 * plain * plain) }
-            XCTAssertEqual(Int(reference.sums[block]), reference.values[block * 32..<block * 32 + 32].reduce(0) { $0 + Int($1) })
+            for (half, sum) in [reference.sums[block].first, reference.sums[block].second].enumerated() {
+                let start = block * 32 + half * 16
+                XCTAssertEqual(Int(sum), reference.values[start..<start + 16].reduce(0) { $0 + Int($1) })
+            }
             for i in block * 32..<block * 32 + 32 {
                 let restored = Double(reference.values[i]) * Double(reference.scales[block])
                 XCTAssertEqual(restored, Double(x[i]), accuracy: scale * 0.75 + 2e-38)
@@ -186,8 +193,10 @@ final class ProductTests: XCTestCase {
                 XCTAssertTrue(activations.offsets[1].isNaN)
                 for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
                     var random = Random(9)
-                    let weights = RandomWeights(format, rows: 17, columns: 96, &random)
-                    XCTAssertTrue(weights.product(table, index, x, tokens: 1).allSatisfy(\.isNaN), format.name)
+                    let columns = RandomWeights.columns(format, x.count)
+                    let weights = RandomWeights(format, rows: 17, columns: columns, &random)
+                    let row = x + [Float](repeating: 1, count: columns - x.count)
+                    XCTAssertTrue(weights.product(table, index, row, tokens: 1).allSatisfy(\.isNaN), format.name)
                 }
             }
         }

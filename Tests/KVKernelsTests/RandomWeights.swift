@@ -8,6 +8,12 @@ final class RandomWeights {
     let floats: [Float]
     let packed: Aligned<UInt8>
 
+    /// `columns` rounded up to whole blocks of the format.
+    static func columns(_ format: UnsafePointer<ckv_format>, _ columns: Int) -> Int {
+        let block = Int(format.pointee.block)
+        return (columns + block - 1) / block * block
+    }
+
     /// `fill` is every byte of integers, for the extremes of their sums; otherwise they are random.
     init(_ format: UnsafePointer<ckv_format>, rows: Int, columns: Int, fill: UInt8? = nil, _ random: inout Random) {
         self.format = format
@@ -24,11 +30,15 @@ final class RandomWeights {
             let offset = block * Int(format.pointee.bytes)
             let value = random.float()
             switch format.name {
+            case "Q6_K":
+                set16(offset + 208, halfBits(value))
+                // With the integers farthest from zero, the greatest scales.
+                if fill == 0 { for i in 0..<16 { bytes[offset + 192 + i] = 0x80 } }
             case "F32": withUnsafeBytes(of: value.bitPattern) { for i in 0..<4 { bytes[offset + i] = $0[i] } }
             case "BF16": set16(offset, UInt16(value.bitPattern >> 16))
             default: set16(offset, halfBits(value))
             }
-            if format.name == "Q4_1" { set16(offset + 2, halfBits(random.float())) }
+            if ["Q4_1", "Q5_1", "Q4_K", "Q5_K"].contains(format.name) { set16(offset + 2, halfBits(random.float())) }
         }
         var floats = [Float](repeating: 0, count: rows * columns)
         format.pointee.dequantise(bytes, &floats, floats.count)
@@ -94,14 +104,19 @@ final class RandomWeights {
 struct Activations: Equatable {
     var values: [Int8]
     var scales: [Float]
-    var sums: [Int32]
+    var sums: [ckv_sums]
     var offsets: [Float]
 
     init(_ table: UnsafePointer<ckv_table>, _ x: [Float]) {
         values = [Int8](repeating: 0, count: x.count)
         scales = [Float](repeating: 0, count: x.count / 32)
-        sums = [Int32](repeating: 0, count: x.count / 32)
+        sums = [ckv_sums](repeating: ckv_sums(), count: x.count / 32)
         offsets = scales
         if !x.isEmpty { table.pointee.quantise(x, x.count, &values, &scales, &sums, &offsets) }
+    }
+
+    static func == (a: Activations, b: Activations) -> Bool {
+        a.values == b.values && a.scales == b.scales && a.offsets == b.offsets
+            && a.sums.elementsEqual(b.sums) { $0.first == $1.first && $0.second == $1.second }
     }
 }

@@ -10,6 +10,7 @@ final class FixtureTests: XCTestCase {
     func testGroupedQuery() throws { try check("llama-gqa") }
     func testMultiHeadTiedRope3() throws { try check("llama-mha-tied-rope3") }
     func testQ8WithFloatActivations() throws { try check("q-llama-q8_0") }
+    func testQ4KMWithFloatActivations() throws { try check("q-llama-q4_k_m") }
 
     func check(_ name: String, ranks: Int = 3) throws {
         let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))

@@ -27,7 +27,12 @@ enum ckv_type {
     CKV_F16 = 1,
     CKV_Q4_0 = 2,
     CKV_Q4_1 = 3,
+    CKV_Q5_0 = 6,
+    CKV_Q5_1 = 7,
     CKV_Q8_0 = 8,
+    CKV_Q4_K = 12,
+    CKV_Q5_K = 13,
+    CKV_Q6_K = 14,
     CKV_BF16 = 30,
 };
 
@@ -53,6 +58,11 @@ const ckv_format *const *ckv_formats(size_t *count);
 
 // ---------------------------------------------------------------------------------------------- matrix products
 
+// The sums of the values of an activation block's halves, of 16 each.
+typedef struct ckv_sums {
+    int16_t first, second;
+} ckv_sums;
+
 // One worker's part of  out[t, r] (+)= sum over k of  W[r, k] * x[t, k].
 typedef struct ckv_product {
     const void *weights;   // packed, group after group, from group 0 of the matrix
@@ -66,8 +76,8 @@ typedef struct ckv_product {
     // int8 activations (gemm_int8), [tokens, columns] and [tokens, columns / CKV_BLOCK].
     const int8_t *values;
     const float *scales;
-    const int32_t *sums;   // sum of each block's values
-    const float *offsets;  // scale * (float)sum of each block
+    const ckv_sums *sums;  // of each block
+    const float *offsets;  // scale * (float)(sum of the block's values)
     float *out;            // [tokens, rows], `out_stride` floats apart
     size_t out_stride;
     bool accumulate;       // out = out + product (one rounded addition) instead of out = product
@@ -75,9 +85,13 @@ typedef struct ckv_product {
 
 // gemm_float, for each (t, r):  acc = 0;  for k ascending: acc = fma(W[r,k], x[t,k], acc).
 // gemm_int8, for each (t, r), with i = the exact int32 dot product of a block's weights (as integers) and values:
-//   Q4_0 (integers q-8), Q8_0:  acc = 0; for blocks b ascending: acc = fma((float)i, d[r,b] * scale[t,b], acc).
-//   Q4_1 (integers q, 0..15):   as above, and apart from it off = 0; off = fma(m[r,b], offset[t,b], off);
+//   Q4_0 (integers q-8), Q5_0 (q-16), Q8_0:  acc = 0; for blocks b ascending: acc = fma((float)i, d[r,b] * scale[t,b], acc).
+//   Q4_1 (integers q, 0..15), Q5_1 (0..31):  as above, and apart from it off = 0; off = fma(m[r,b], offset[t,b], off);
 //                               the product is acc + off.
+//   Q4_K (0..15), Q5_K (0..31): as Q4_1, where d[r,b] = d * s and m[r,b] = -(dmin * n), exact in float, with the super-block's
+//                               float16 d and dmin and the block's 6-bit scale s and minimum n.
+//   Q6_K (integers q-32):       as Q4_0 with the super-block's d, and i = s0 * i0 + s1 * i1 (exact) over the block's halves of 16
+//                               and their 8-bit scales.
 //   d and m are the format's float16 values widened to float; d*scale and the offset are each rounded once.
 typedef void (*ckv_product_fn)(const ckv_product *);
 
@@ -133,7 +147,7 @@ typedef struct ckv_table {
     // x * (CKV_LEVELS / a); scale = (sum of x * q) / (sum of q * q), which has the least squared error for these values: eight partial sums by
     // index % 8 (fma, ascending), folded as l_b above; offset = scale * (float)sum.
     // A block with an infinity or NaN has values 0 and the scale NaN.
-    void (*quantise)(const float *x, size_t n, int8_t *values, float *scales, int32_t *sums, float *offsets);
+    void (*quantise)(const float *x, size_t n, int8_t *values, float *scales, ckv_sums *sums, float *offsets);
     // out = x * s * weight with s = 1 / sqrt(mean + eps): sixteen partial sums by index % 16 (fma, ascending), folded by halves
     // (8, 4, 2, 1), mean = sum / n;  out[i] = (x[i] * s) * weight[i].
     void (*rms_norm)(const float *x, const float *weight, float eps, size_t n, float *out);

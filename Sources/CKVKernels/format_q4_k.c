@@ -1,0 +1,27 @@
+// Q4_K: super-blocks of 256 weights, of 4 bits.
+#include "format_k.h"
+
+typedef struct {
+    uint16_t d, dmin;
+    uint8_t scales[12], q[128];
+} block;
+static_assert(sizeof(block) == 144, "Q4_K block");
+
+static void unpack(const void *in, uint8_t *head, uint8_t *q) {
+    block source;
+    memcpy(&source, in, sizeof source);
+    memcpy(head, &source.d, 2);
+    memcpy(head + 2, &source.dmin, 2);
+    unpack_scales(source.scales, head + 4);
+    unpack_nibbles(source.q, q);
+}
+
+static void dequantise(const void *in, float *out, size_t n) {
+    for (size_t b = 0; b < n / 256; b++, out += 256) {
+        uint8_t head[20], q[256];
+        unpack((const char *)in + b * sizeof(block), head, q);
+        dequantise_super(head, q, out);
+    }
+}
+
+CKV_QUANTISED(ckv_format_q4_k, kind_q4_k, CKV_Q4_K, "Q4_K");
