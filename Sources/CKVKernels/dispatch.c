@@ -3,12 +3,13 @@
 
 extern const ckv_table ckv_table_scalar;
 #if defined(__x86_64__)
-extern const ckv_table ckv_table_avx2, ckv_table_avx512;
+extern const ckv_table ckv_table_avx2, ckv_table_avx512, ckv_table_avxvnni;
 #endif
 
 static const ckv_table *const tables[] = {
 #if defined(__x86_64__)
     &ckv_table_avx512,
+    &ckv_table_avxvnni,
     &ckv_table_avx2,
 #endif
     &ckv_table_scalar,

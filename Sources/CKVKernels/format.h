@@ -29,7 +29,8 @@ static inline void ckv_pack_elements(
     }
 }
 
-// What a format's file knows of one of its blocks: `head` in the order of packed.h's pieces, and every weight's integer, a byte each.
+// What a format's file knows of one of its blocks: `head` in the order of packed.h's pieces, and every weight's integer, a byte
+// each.
 typedef void (*ckv_unpack_fn)(const void *block, uint8_t *head, uint8_t *q);
 
 static inline uint32_t ckv_load32(const uint8_t *bytes) {

@@ -1,23 +1,45 @@
 // Products of quantised weights and int8 activations, for every x86 table. A panel is two streams of CKV_LANES rows: the halves
 // of one group, or two groups where a vector holds a whole one.
 //
-// Panel after panel, all tokens in register tiles of up to CKV_INT8_TILE: a panel's weights come from memory once and stay in the
-// second-level cache for the further tiles. What an instruction set multiplies with is in the file CKV_INT8_KERNELS, which gives
-// int8_dot: a block by a tile's tokens, exact.
+// Panel after panel, all tokens in register tiles of up to CKV_INT8_TILE: a panel's weights come from memory once and stay in
+// the second-level cache for the further tiles. A tile runs over a panel's whole length and unpacks weights on the way. Where
+// that costs much (CKV_INT8_CHUNKED, by the integers' bits) and tokens are many, they run chunk after chunk of a few blocks,
+// unpacked once for a slab of tokens, whose accumulators wait on the stack.
+//
+// What an instruction set multiplies with is in the file CKV_INT8_KERNELS, which gives int8_dot: a block by a tile's tokens, exact.
+// With tiles of up to CKV_INT8_TOGETHER tokens, registers have room for the minima's accumulators beside the others.
 #include "packed.h"
 
 #define INT8_GROUPS (2 * CKV_LANES / CKV_GROUP)
-
-// A panel's two streams: where its groups begin and which of their rows come first; `count` is 1 where the worker has no second group.
-typedef struct {
-    const uint8_t *group[2];
-    size_t lane[2];
-    size_t row;
-} int8_streams;
+// Blocks of a chunk, a multiple of a span's; tokens of a slab; from how many tokens on chunks pay.
+#define INT8_CHUNK 8
+#define INT8_SLAB 64
+#define INT8_MANY 16
 
 typedef uint16_t vec_pairs __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint8_t vec_u8 __attribute__((vector_size(CKV_LANES)));
 typedef int8_t vec_i8 __attribute__((vector_size(CKV_LANES)));
+
+// Blocks of both streams, unpacked: weight vectors as bytes, scales, minima, and what int8_factor gives for Q6_K.
+typedef struct {
+    vec_i32 weights[INT8_CHUNK][8][2];
+    vec scales[INT8_CHUNK][2], minima[INT8_CHUNK][2];
+    vec_i32 factors[INT8_CHUNK][2][2];
+} int8_chunk;
+
+// A panel's two streams: where their groups begin, which of a group's rows come first, and the first row of all.
+typedef struct {
+    const uint8_t *group[2];
+    size_t lane[2];
+    size_t row;
+    const int8_chunk *chunk;   // NULL, or the unpacked blocks from `first` on
+    size_t first;
+} int8_streams;
+
+// The accumulators of a slab's tokens between chunks.
+typedef struct {
+    vec acc[INT8_SLAB][2], off[INT8_SLAB][2];
+} int8_slab;
 
 CKV_INLINE vec_pairs int8_load(const uint8_t *p) {
     vec_pairs v;
@@ -45,97 +67,187 @@ CKV_INLINE vec_i32 int8_signed(const uint8_t *p) {
 
 CKV_INLINE vec_pairs int8_shifted(vec_pairs v, int left) { return left >= 0 ? v << left : v >> -left; }
 
-// Weight vector n of a block (packed.h), as unsigned bytes.
-CKV_INLINE vec_i32 int8_weights(const int bits, const uint8_t *quants, const int n) {
-    if (bits == 8) return (vec_i32)int8_load(quants + 64 * n);
+// Where block b's span is in a group; and its number in the span.
+CKV_INLINE const uint8_t *int8_span(const int kind, const uint8_t *group, size_t b) {
+    return group + b / ckv_layouts[kind].blocks * ckv_span_bytes(&ckv_layouts[kind]);
+}
+CKV_INLINE size_t int8_place(const int kind, size_t b) { return b % ckv_layouts[kind].blocks; }
+
+// Weight vector n of block b of stream i, as unsigned bytes (packed.h).
+CKV_INLINE vec_i32 int8_weights(const int kind, const int8_streams *s, const int i, size_t b, const int n) {
+    if (s->chunk != NULL) return s->chunk->weights[b - s->first][n][i];
+    const ckv_layout *const layout = &ckv_layouts[kind];
+    const uint8_t *quants = int8_span(kind, s->group[i], b) + ckv_head_bytes(layout)
+        + int8_place(kind, b) * ckv_quant_bytes(layout) + 4 * s->lane[i];
+    if (layout->bits == 8) return (vec_i32)int8_load(quants + 64 * n);
     vec_pairs w = int8_shifted(int8_load(quants + 64 * (n % 4)), n < 4 ? 0 : -4) & 0x0F0F;
-    if (bits == 5) w |= int8_shifted(int8_load(quants + 4 * 64), 4 - n) & 0x1010;
-    if (bits == 6) w |= int8_shifted(int8_load(quants + (4 + n / 4) * 64), 4 - n % 4 * 2) & 0x3030;
+    if (layout->bits == 5) w |= int8_shifted(int8_load(quants + 4 * 64), 4 - n) & 0x1010;
+    if (layout->bits == 6) w |= int8_shifted(int8_load(quants + (4 + n / 4) * 64), 4 - n % 4 * 2) & 0x3030;
     return (vec_i32)w;
 }
 
 // A block's scales: d, or d * s.
-CKV_INLINE vec int8_scales(const int kind, const uint8_t *span, size_t k, size_t lane) {
-    const vec d = vec_f16(span + 2 * lane);
+CKV_INLINE vec int8_scales(const int kind, const int8_streams *s, const int i, size_t b) {
+    if (s->chunk != NULL) return s->chunk->scales[b - s->first][i];
+    const uint8_t *span = int8_span(kind, s->group[i], b);
+    const vec d = vec_f16(span + 2 * s->lane[i]);
     if (kind != kind_q4_k && kind != kind_q5_k) return d;
-    return d * int8_unsigned(span + ckv_head_offset(&ckv_layouts[kind], k) + lane);
+    return d * int8_unsigned(span + ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + s->lane[i]);
 }
 
 // A block's minima: m, or -(dmin * n).
-CKV_INLINE vec int8_minima(const int kind, const uint8_t *span, size_t k, size_t lane) {
-    const vec m = vec_f16(span + 2 * CKV_GROUP + 2 * lane);
+CKV_INLINE vec int8_minima(const int kind, const int8_streams *s, const int i, size_t b) {
+    if (s->chunk != NULL) return s->chunk->minima[b - s->first][i];
+    const uint8_t *span = int8_span(kind, s->group[i], b);
+    const vec m = vec_f16(span + 2 * CKV_GROUP + 2 * s->lane[i]);
     if (kind != kind_q4_k && kind != kind_q5_k) return m;
-    return -(m * int8_unsigned(span + ckv_head_offset(&ckv_layouts[kind], k) + CKV_GROUP + lane));
+    return -(m * int8_unsigned(span + ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + CKV_GROUP + s->lane[i]));
+}
+
+// Q6_K's scales of either half of a block, as the kernels multiply by them.
+CKV_INLINE vec_i32 int8_factor(vec_i32 scales);
+CKV_INLINE vec_i32 int8_factors(const int kind, const int8_streams *s, const int i, size_t b, const int half) {
+    if (s->chunk != NULL) return s->chunk->factors[b - s->first][half][i];
+    const size_t offset = ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + half * CKV_GROUP;
+    return int8_factor(int8_signed(int8_span(kind, s->group[i], b) + offset + s->lane[i]));
 }
 
 #include CKV_INT8_KERNELS
 
-// The minima of block k of a span by a tile's offsets.
+// The minima of a block by a tile's offsets.
 CKV_INLINE void int8_offsets(
-    const int tokens, const int streams, const int kind, const int8_streams *s, size_t start, size_t k, const float *offsets,
-    size_t blocks, vec off[][2]
+    const int tokens, const int streams, const int kind, const int8_streams *s, size_t b, const float *offsets, size_t blocks,
+    vec off[][2]
 ) {
     for (int i = 0; i < streams; i++) {
-        const vec m = int8_minima(kind, s->group[i] + start, k, s->lane[i]);
-        for (int t = 0; t < tokens; t++) off[t][i] = vec_fma(m, vec_all(offsets[t * blocks]), off[t][i]);
+        const vec m = int8_minima(kind, s, i, b);
+        for (int t = 0; t < tokens; t++) off[t][i] = vec_fma(m, vec_all(offsets[t * blocks + b]), off[t][i]);
     }
 }
 
-// A panel by `tokens` tokens from `token` on, accumulators in registers.
-CKV_INLINE void int8_tile(
-    const int tokens, const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t token
+// Blocks s->first ..< end of a panel by a tile's tokens.
+CKV_INLINE void int8_blocks(
+    const int tokens, const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t token, size_t end,
+    vec acc[][2], vec off[][2]
 ) {
-    const ckv_layout *const layout = &ckv_layouts[kind];
-    const size_t blocks = p->columns / CKV_BLOCK, span_blocks = layout->blocks, span_bytes = ckv_span_bytes(layout);
+    const bool minima = ckv_layouts[kind].minima;
+    const size_t blocks = p->columns / CKV_BLOCK;
     const int8_t *values = p->values + token * p->columns;
     const float *scales = p->scales + token * blocks, *offsets = p->offsets + token * blocks;
     const ckv_sums *sums = p->sums + token * blocks;
-    vec acc[CKV_INT8_TILE][2], off[CKV_INT8_TILE][2];
-    for (int t = 0; t < tokens; t++) acc[t][0] = acc[t][1] = off[t][0] = off[t][1] = vec_all(0);
     // Many tokens leave no registers for a second set of accumulators; few must not pass over the weights twice.
     const bool together = tokens <= CKV_INT8_TOGETHER;
-    for (size_t b = 0, start = 0; layout->minima && !together && b < blocks; b += span_blocks, start += span_bytes) {
-        for (size_t k = 0; k < span_blocks; k++) {
-            int8_offsets(tokens, streams, kind, s, start, k, offsets + b + k, blocks, off);
-        }
+    for (size_t b = s->first; minima && !together && b < end; b++) {
+        int8_offsets(tokens, streams, kind, s, b, offsets, blocks, off);
     }
-    for (size_t b = 0, start = 0; b < blocks; b += span_blocks, start += span_bytes) {
-        for (size_t k = 0; k < span_blocks; k++) {
-            const size_t now = b + k;
-            vec dot[CKV_INT8_TILE][2];
-            int8_dot(tokens, streams, kind, s, start, k, values + now * CKV_BLOCK, p->columns, sums + now, blocks, dot);
-            for (int i = 0; i < streams; i++) {
-                const vec d = int8_scales(kind, s->group[i] + start, k, s->lane[i]);
-                for (int t = 0; t < tokens; t++) {
-                    acc[t][i] = vec_fma(dot[t][i], d * vec_all(scales[t * blocks + now]), acc[t][i]);
-                }
-            }
-            if (layout->minima && together) {
-                int8_offsets(tokens, streams, kind, s, start, k, offsets + now, blocks, off);
-            }
+    for (size_t b = s->first; b < end; b++) {
+        vec dot[CKV_INT8_TILE][2];
+        int8_dot(tokens, streams, kind, s, b, values, p->columns, sums, dot);
+        for (int i = 0; i < streams; i++) {
+            const vec d = int8_scales(kind, s, i, b);
+            for (int t = 0; t < tokens; t++) acc[t][i] = vec_fma(dot[t][i], d * vec_all(scales[t * blocks + b]), acc[t][i]);
         }
+        if (minima && together) int8_offsets(tokens, streams, kind, s, b, offsets, blocks, off);
     }
+}
+
+CKV_INLINE void int8_store(
+    const int tokens, const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t token,
+    vec acc[][2], vec off[][2]
+) {
     for (int t = 0; t < tokens; t++) {
         for (int i = 0; i < streams; i++) {
-            const vec value = layout->minima ? acc[t][i] + off[t][i] : acc[t][i];
+            const vec value = ckv_layouts[kind].minima ? acc[t][i] + off[t][i] : acc[t][i];
             product_store(p, token + t, s->row + (size_t)i * CKV_LANES, value);
         }
     }
 }
 
-#define INT8_CASE(n) \
-    case n: int8_tile(n <= CKV_INT8_TILE ? n : 1, streams, kind, p, &s, token); break;
+// A tile over a panel's whole length; or, of a slab from its token `at` on, over a chunk, accumulators from the slab and back.
+CKV_INLINE void int8_tile(
+    const int tokens, const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t token, size_t end,
+    int8_slab *slab, size_t at
+) {
+    const size_t bytes = (size_t)tokens * sizeof slab->acc[0];
+    vec acc[CKV_INT8_TILE][2], off[CKV_INT8_TILE][2];
+    for (int t = 0; t < tokens; t++) acc[t][0] = acc[t][1] = off[t][0] = off[t][1] = vec_all(0);
+    if (slab != NULL) {
+        memcpy(acc, slab->acc + at, bytes);
+        if (ckv_layouts[kind].minima) memcpy(off, slab->off + at, bytes);
+    }
+    int8_blocks(tokens, streams, kind, p, s, token, end, acc, off);
+    if (slab == NULL) {
+        int8_store(tokens, streams, kind, p, s, token, acc, off);
+        return;
+    }
+    memcpy(slab->acc + at, acc, bytes);
+    if (ckv_layouts[kind].minima) memcpy(slab->off + at, off, bytes);
+}
 
-// A panel by all tokens, in tiles of like size: 7 tokens are 4 and 3, not 6 and 1.
+#define INT8_CASE(n) \
+    case n: int8_tile(n <= CKV_INT8_TILE ? n : 1, streams, kind, p, s, from + at, end, slab, at); break;
+
+// Tokens from ..< from + count, in tiles of like size: 7 tokens are 4 and 3, not 6 and 1.
+CKV_INLINE void int8_tiles(
+    const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t from, size_t count, size_t end,
+    int8_slab *slab
+) {
+    size_t at = 0;
+    for (size_t tiles = (count + CKV_INT8_TILE - 1) / CKV_INT8_TILE; tiles > 0; tiles--) {
+        const size_t tokens = (count - at + tiles - 1) / tiles;
+        switch (tokens) { INT8_CASE(1) INT8_CASE(2) INT8_CASE(3) INT8_CASE(4) INT8_CASE(5) INT8_CASE(6) }
+        at += tokens;
+    }
+}
+
+// Blocks first ..< end of a panel, for its tiles.
+CKV_INLINE void int8_unpack(const int streams, const int kind, int8_streams *s, size_t first, size_t end, int8_chunk *chunk) {
+    s->chunk = NULL;
+    for (size_t b = first; b < end; b++) {
+        const size_t k = b - first;
+        for (int i = 0; i < streams; i++) {
+#pragma unroll
+            for (int n = 0; n < 8; n++) chunk->weights[k][n][i] = int8_weights(kind, s, i, b, n);
+            chunk->scales[k][i] = int8_scales(kind, s, i, b);
+            if (ckv_layouts[kind].minima) chunk->minima[k][i] = int8_minima(kind, s, i, b);
+            for (int half = 0; kind == kind_q6_k && half < 2; half++) {
+                chunk->factors[k][half][i] = int8_factors(kind, s, i, b, half);
+            }
+        }
+    }
+    s->chunk = chunk;
+    s->first = first;
+}
+
+// A slab's tokens, chunk after chunk.
+CKV_INLINE void int8_chunks(
+    const int streams, const int kind, const ckv_product *p, int8_streams *s, size_t from, size_t count
+) {
+    const size_t blocks = p->columns / CKV_BLOCK;
+    int8_slab slab;
+    int8_chunk chunk;
+    for (size_t t = 0; t < count; t++) slab.acc[t][0] = slab.acc[t][1] = slab.off[t][0] = slab.off[t][1] = vec_all(0);
+    for (size_t first = 0; first < blocks; first += INT8_CHUNK) {
+        const size_t end = blocks - first < INT8_CHUNK ? blocks : first + INT8_CHUNK;
+        int8_unpack(streams, kind, s, first, end, &chunk);
+        int8_tiles(streams, kind, p, s, from, count, end, &slab);
+    }
+    for (size_t t = 0; t < count; t++) int8_store(1, streams, kind, p, s, from + t, slab.acc + t, slab.off + t);
+}
+
+// A panel by all tokens.
 CKV_INLINE void int8_panel(const int streams, const int kind, const ckv_product *p, size_t group, size_t group_bytes) {
     const uint8_t *weights = (const uint8_t *)p->weights + group * group_bytes;
-    int8_streams s = {{weights, weights}, {0, CKV_LANES}, group * CKV_GROUP};
-    if (INT8_GROUPS == 2) s.group[1] += group_bytes, s.lane[1] = 0;
-    size_t token = 0;
-    for (size_t tiles = (p->tokens + CKV_INT8_TILE - 1) / CKV_INT8_TILE; tiles > 0; tiles--) {
-        const size_t count = (p->tokens - token + tiles - 1) / tiles;
-        switch (count) { INT8_CASE(1) INT8_CASE(2) INT8_CASE(3) INT8_CASE(4) INT8_CASE(5) INT8_CASE(6) }
-        token += count;
+    const bool halves = INT8_GROUPS == 1;
+    int8_streams s = {
+        {weights, halves ? weights : weights + group_bytes}, {0, halves ? CKV_LANES : 0}, group * CKV_GROUP, NULL, 0,
+    };
+    if (!CKV_INT8_CHUNKED(ckv_layouts[kind].bits) || p->tokens < INT8_MANY) {
+        int8_tiles(streams, kind, p, &s, 0, p->tokens, p->columns / CKV_BLOCK, NULL);
+        return;
+    }
+    for (size_t from = 0; from < p->tokens; from += INT8_SLAB) {
+        int8_chunks(streams, kind, p, &s, from, p->tokens - from < INT8_SLAB ? p->tokens - from : INT8_SLAB);
     }
 }
 

@@ -18,6 +18,7 @@ static inline __attribute__((always_inline)) __m256 vec_f16(const void *p) {
 #include "attention.h"
 
 #define CKV_INT8_TILE 4
+#define CKV_INT8_CHUNKED(bits) ((bits) != 8)
 #define CKV_INT8_TOGETHER 2
 #define CKV_INT8_KERNELS "gemm_avx2.h"
 #include "gemm_int8.h"

@@ -19,6 +19,7 @@ static inline __attribute__((always_inline)) __m512 vec_f16(const void *p) {
 #include "attention.h"
 
 #define CKV_INT8_TILE 6
+#define CKV_INT8_CHUNKED(bits) (false)
 #define CKV_INT8_TOGETHER 3
 #define CKV_INT8_KERNELS "gemm_vnni.h"
 CKV_INLINE vec_i32 vec_dpbusd(vec_i32 sum, vec_i32 a, vec_i32 b) {

@@ -115,6 +115,23 @@ final class ProductTests: XCTestCase {
         }
     }
 
+    /// Tokens on either side of the counts from which kernels unpack weights for many of them at once.
+    func testManyTokens() {
+        var random = Random(10)
+        for (index, format) in Tables.formats.enumerated() {
+            let columns = RandomWeights.columns(format, 576)
+            let weights = RandomWeights(format, rows: 33, columns: columns, &random)
+            for tokens in [15, 16, 63, 64, 65, 131] {
+                let x = input(tokens * columns, &random)
+                let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
+                for table in Tables.vector {
+                    let out = weights.product(table, index, x, tokens: tokens).map(\.bitPattern)
+                    XCTAssertEqual(out, expected, "\(Tables.name(table)) \(format.name) \(tokens)")
+                }
+            }
+        }
+    }
+
     /// A token's outputs are the same alone and in any batch; a slice of groups writes its rows and no others.
     func testBatchAndSliceInvariance() {
         var random = Random(5)

@@ -47,6 +47,29 @@ final class FixtureTests: XCTestCase {
         XCTAssertEqual(ids, try expected.integers("greedy_ids").map(Int32.init), "\(name): continuation")
     }
 
+    /// 8-bit activations on a K-quant file: held to the error that llama.cpp has on it (the fixture's README: rms 8.48e-02).
+    func testQ4KMWithInt8Activations() throws {
+        let name = "q-llama-q4_k_m"
+        let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
+        let tokens = try expected.integers("input_ids").map(Int32.init)
+        var configuration = Configuration(model: try TestModels.fixture(name))
+        configuration.cacheElement = .f32
+        configuration.ranks = 2
+        configuration.threadsPerRank = 1
+        let model = try TestModels.model(configuration.model, .int8)
+        let team = try TestModels.ranks(model, configuration, context: tokens.count)
+        let truth = try expected.floats("logits_f64")
+        var logits = [Float](repeating: .nan, count: truth.count)
+        try logits.withUnsafeMutableBufferPointer { buffer in
+            _ = try team.prefill(tokens, allLogits: buffer.baseAddress)
+        }
+        let squares = zip(logits, truth).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+        let error = (squares / Double(truth.count)).squareRoot()
+        print("\(name) int8: rms logit error \(error)")
+        XCTAssertLessThan(error, 0.085)
+        XCTAssertGreaterThan(error, 0)
+    }
+
     /// Keys are stored with adjacent pairs, the fixture's with halves.
     func checkCache(_ name: String, _ cache: KVCache, _ expected: SafetensorsFile, positions: Int) throws {
         let geometry = cache.geometry
