@@ -125,6 +125,20 @@ CKV_INLINE void int8_offsets(
     }
 }
 
+// Weights are asked for so long before they are used: the machine's own prefetching ends at every page. Further away, what is asked for
+// is lost again; nearer, it comes too late.
+#define INT8_AHEAD 4096
+
+// Asks for the weights INT8_AHEAD bytes behind block b's, behind this panel's end the next one's.
+CKV_INLINE void int8_prefetch(const int streams, const int kind, const int8_streams *s, size_t b, size_t group_bytes) {
+    const size_t bytes = ckv_span_bytes(&ckv_layouts[kind]) / (size_t)ckv_layouts[kind].blocks;
+    size_t ahead = b * bytes + INT8_AHEAD;
+    if (ahead >= group_bytes) ahead += (INT8_GROUPS - 1) * group_bytes;
+    for (int i = 0; i < streams && i < INT8_GROUPS; i++) {
+        for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(s->group[i] + ahead + line);
+    }
+}
+
 // Blocks s->first ..< end of a panel by a tile's tokens.
 CKV_INLINE void int8_blocks(
     const int tokens, const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t token, size_t end,
@@ -140,7 +154,10 @@ CKV_INLINE void int8_blocks(
     for (size_t b = s->first; minima && !together && b < end; b++) {
         int8_offsets(tokens, streams, kind, s, b, offsets, blocks, off);
     }
+    const size_t group_bytes = ckv_spans_bytes(&ckv_layouts[kind], p->columns);
     for (size_t b = s->first; b < end; b++) {
+        // One token, or its two digits: every weight comes from memory for it alone.
+        if (tokens <= 2) int8_prefetch(streams, kind, s, b, group_bytes);
         vec dot[CKV_INT8_TILE][2];
         int8_dot(tokens, streams, kind, s, b, values, p->columns, sums, dot);
         for (int i = 0; i < streams; i++) {
