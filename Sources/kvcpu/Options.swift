@@ -31,7 +31,8 @@ struct ModelOptions: ParsableArguments {
     /// The file of a command that reads or writes text.
     func path() throws(Failure) -> String {
         if let synthetic {
-            throw .usage("--synthetic \(synthetic): a synthetic model has no tokenizer, so that it cannot read or write text; use bench")
+            throw .usage(
+                "--synthetic \(synthetic): a synthetic model has no tokenizer, so that it cannot read or write text; use bench")
         }
         if let model { return model }
         guard FileManager.default.fileExists(atPath: Self.defaultPath) else {
@@ -70,7 +71,8 @@ struct EngineOptions: ParsableArguments {
     var cacheType = Configuration.CacheElement.f16
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
     var activations = Configuration.Activations.int8
-    @Option(help: "Instruction set of the kernels: scalar, avx2, avxvnni, avx512; default: KVCPU_ISA, else the best of this machine")
+    @Option(
+        help: "Instruction set of the kernels: scalar, avx2, avxvnni, avx512; default: KVCPU_ISA, else the best of this machine")
     var isa: String?
 
     func validate() throws {
