@@ -78,7 +78,22 @@ static inline __attribute__((always_inline)) void ckv_pack_spans(
     }
 }
 
-// The rest of a quantised format's file, from its `block`, `unpack` and `dequantise`.
+static inline void ckv_store_half(char *out, float value) {
+    const uint16_t half = ckv_float_half(value);
+    memcpy(out, &half, 2);
+}
+
+// A block's float16 scale, with the sign that its random bits have: integers whose mean is not zero then give weights whose mean is.
+static inline void ckv_scale_signed(char *scale, float magnitude) {
+    ckv_store_half(scale, ckv_load16(scale) & 0x8000 ? -magnitude : magnitude);
+}
+
+// 16 random bits to a value, uniform, mean 0, of this standard deviation (1.7320508 is the square root of 3).
+static inline float ckv_spread(uint16_t bits, float deviation) {
+    return ((float)bits - 32767.5f) * (1.7320508f * deviation / 32768);
+}
+
+// The rest of a quantised format's file, from its `block`, `unpack`, `dequantise` and `synthesise`.
 #define CKV_QUANTISED(symbol, kind, type, name)                                                                         \
     static size_t packed_bytes(size_t columns) { return ckv_spans_bytes(&ckv_layouts[kind], columns); }                 \
     static void pack(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out) {                     \
@@ -86,6 +101,7 @@ static inline __attribute__((always_inline)) void ckv_pack_spans(
     }                                                                                                                   \
     const ckv_format symbol = {                                                                                         \
         type, name, (uint32_t)ckv_layouts[kind].blocks * CKV_BLOCK, sizeof(block), true, dequantise, packed_bytes, pack,       \
+        synthesise,                                                                                                     \
     }
 
 #endif

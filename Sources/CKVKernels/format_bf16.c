@@ -11,4 +11,13 @@ static void pack(const void *rows, size_t row_bytes, size_t count, size_t column
     ckv_pack_elements(rows, row_bytes, count, columns, out, 2);
 }
 
-const ckv_format ckv_format_bf16 = {CKV_BF16, "BF16", 1, 2, false, dequantise, packed_bytes, pack};
+static void synthesise(void *blocks, size_t n, float deviation) {
+    char *out = blocks;
+    for (size_t i = 0; i < n; i++, out += 2) {
+        // Cut, not rounded: towards zero on both sides.
+        const uint16_t value = (uint16_t)(ckv_float_bits(ckv_spread(ckv_load16(out), deviation)) >> 16);
+        memcpy(out, &value, 2);
+    }
+}
+
+const ckv_format ckv_format_bf16 = {CKV_BF16, "BF16", 1, 2, false, dequantise, packed_bytes, pack, synthesise};

@@ -11,4 +11,9 @@ static void pack(const void *rows, size_t row_bytes, size_t count, size_t column
     ckv_pack_elements(rows, row_bytes, count, columns, out, 2);
 }
 
-const ckv_format ckv_format_f16 = {CKV_F16, "F16", 1, 2, false, dequantise, packed_bytes, pack};
+static void synthesise(void *blocks, size_t n, float deviation) {
+    char *out = blocks;
+    for (size_t i = 0; i < n; i++, out += 2) ckv_store_half(out, ckv_spread(ckv_load16(out), deviation));
+}
+
+const ckv_format ckv_format_f16 = {CKV_F16, "F16", 1, 2, false, dequantise, packed_bytes, pack, synthesise};

@@ -11,4 +11,12 @@ static void pack(const void *rows, size_t row_bytes, size_t count, size_t column
     ckv_pack_elements(rows, row_bytes, count, columns, out, 4);
 }
 
-const ckv_format ckv_format_f32 = {CKV_F32, "F32", 1, 4, false, dequantise, packed_bytes, pack};
+static void synthesise(void *blocks, size_t n, float deviation) {
+    char *out = blocks;
+    for (size_t i = 0; i < n; i++, out += 4) {
+        const float value = ckv_spread((uint16_t)(ckv_load32((const uint8_t *)out) >> 16), deviation);
+        memcpy(out, &value, 4);
+    }
+}
+
+const ckv_format ckv_format_f32 = {CKV_F32, "F32", 1, 4, false, dequantise, packed_bytes, pack, synthesise};

@@ -28,3 +28,13 @@ static inline void dequantise_super(const uint8_t *head, const uint8_t *q, float
         for (int i = 0; i < CKV_BLOCK; i++) out[k * CKV_BLOCK + i] = scale * (float)q[k * CKV_BLOCK + i] - minimum;
     }
 }
+
+// Random bits of a super-block to weights of mean 0: each block's minimum becomes its scale, and dmin the integers' `mean` times d.
+// `deviation` is that of the weights over that of the integers; 36.5 the root mean square of 6-bit scales.
+static inline void synthesise_super(char *block, float deviation, float mean) {
+    const float d = deviation / 36.5f;
+    ckv_store_half(block, d);
+    ckv_store_half(block + 2, mean * d);
+    memcpy(block + 8, block + 4, 4);
+    for (int k = 12; k < 16; k++) block[k] = (char)((block[k] & 15) * 17);
+}

@@ -24,4 +24,11 @@ static void dequantise(const void *in, float *out, size_t n) {
     }
 }
 
+static void synthesise(void *blocks, size_t n, float deviation) {
+    // The root mean square of -8 ... 7.
+    for (size_t b = 0; b < n / CKV_BLOCK; b++) {
+        ckv_scale_signed((char *)blocks + b * sizeof(block), deviation / 4.637f);
+    }
+}
+
 CKV_QUANTISED(ckv_format_q4_0, kind_q4_0, CKV_Q4_0, "Q4_0");

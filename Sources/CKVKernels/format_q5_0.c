@@ -26,4 +26,11 @@ static void dequantise(const void *in, float *out, size_t n) {
     }
 }
 
+static void synthesise(void *blocks, size_t n, float deviation) {
+    // The root mean square of -16 ... 15.
+    for (size_t b = 0; b < n / CKV_BLOCK; b++) {
+        ckv_scale_signed((char *)blocks + b * sizeof(block), deviation / 9.247f);
+    }
+}
+
 CKV_QUANTISED(ckv_format_q5_0, kind_q5_0, CKV_Q5_0, "Q5_0");

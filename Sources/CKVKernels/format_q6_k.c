@@ -33,4 +33,10 @@ static void dequantise(const void *in, float *out, size_t n) {
     }
 }
 
+static void synthesise(void *blocks, size_t n, float deviation) {
+    // The root mean squares of the integers, -32 ... 31, and of the scales, -128 ... 127.
+    const float d = deviation / (18.48f * 73.90f);
+    for (size_t b = 0; b < n / 256; b++) ckv_store_half((char *)blocks + b * sizeof(block) + offsetof(block, d), d);
+}
+
 CKV_QUANTISED(ckv_format_q6_k, kind_q6_k, CKV_Q6_K, "Q6_K");

@@ -24,4 +24,11 @@ static void dequantise(const void *in, float *out, size_t n) {
     }
 }
 
+static void synthesise(void *blocks, size_t n, float deviation) {
+    // The root mean square of -128 ... 127.
+    for (size_t b = 0; b < n / CKV_BLOCK; b++) {
+        ckv_scale_signed((char *)blocks + b * sizeof(block), deviation / 73.90f);
+    }
+}
+
 CKV_QUANTISED(ckv_format_q8_0, kind_q8_0, CKV_Q8_0, "Q8_0");

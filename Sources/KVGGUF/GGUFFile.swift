@@ -3,6 +3,7 @@
 /// Everything in the header is checked against the file's size before any tensor can be touched. Opening costs the header's length; tensor
 /// pages are read when used.
 package final class GGUFFile: Sendable {
+    /// What messages call it, for a header in memory.
     package let path: String
     package let version: UInt32
     /// Of the first shard.
@@ -46,11 +47,43 @@ package final class GGUFFile: Sendable {
         self.byName = byName
     }
 
+    /// A header in memory: metadata and tensors as a file would hold them, but no data.
+    /// - Parameter name: what messages call it instead of a path.
+    /// - Throws: `GGUFError` (malformed) when a key or tensor comes twice or a tensor's columns are no whole blocks of its type.
+    package init(
+        header name: String, metadata: [(key: String, value: MetadataValue)],
+        tensors: [(name: String, dimensions: [Int], type: TensorType)]
+    ) throws(GGUFError) {
+        func fail(_ reason: String) -> GGUFError { GGUFError(kind: .malformed, file: name, reason: reason) }
+        var values: [String: MetadataValue] = [:]
+        for pair in metadata where values.updateValue(pair.value, forKey: pair.key) != nil {
+            throw fail("key \(pair.key) comes twice")
+        }
+        var infos: [TensorInfo] = []
+        var byName: [String: Int] = [:]
+        for tensor in tensors {
+            guard byName.updateValue(infos.count, forKey: tensor.name) == nil else {
+                throw fail("tensor \(tensor.name) comes twice")
+            }
+            infos.append(try TensorInfo(tensor.name, tensor.dimensions, tensor.type, in: name))
+        }
+        path = name
+        version = 3
+        self.metadata = Metadata(path: name, keys: metadata.map(\.key), values: values)
+        self.tensors = infos
+        shards = []
+        self.byName = byName
+    }
+
+    /// False for a header in memory.
+    package var hasData: Bool { !shards.isEmpty }
+
     package func tensor(_ name: String) -> TensorInfo? { byName[name].map { tensors[$0] } }
 
     /// The tensor's data, valid while this file lives.
-    /// - Throws: `GGUFError` when its type is unknown, so that its size is too.
+    /// - Throws: `GGUFError` when its type is unknown, so that its size is too, or there is no data.
     package func bytes(of tensor: TensorInfo) throws(GGUFError) -> UnsafeRawBufferPointer {
+        guard hasData else { throw GGUFError(kind: .noData, file: path, reason: "tensor \(tensor.name) has no data") }
         guard let count = tensor.byteCount else {
             throw GGUFError(
                 kind: .unknownTensorType, file: shards[tensor.shard].file.path,

@@ -21,6 +21,12 @@ package struct TensorType: RawRepresentable, Hashable, Sendable, CustomStringCon
         29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
     ]
 
+    /// The type of that name ("Q4_0"), in lower or upper case.
+    package init?(named name: String) {
+        guard let number = Self.known.first(where: { $0.value.name == name.uppercased() })?.key else { return nil }
+        rawValue = number
+    }
+
     package var name: String { Self.known[rawValue]?.name ?? "type \(rawValue)" }
     package var description: String { name }
     /// Elements of a block; nil for an unknown type.
@@ -44,4 +50,26 @@ package struct TensorInfo: Sendable {
     package var columns: Int { dimensions[0] }
     package var rows: Int { elements / columns }
     package var elements: Int { dimensions.reduce(1, *) }
+}
+
+extension TensorInfo {
+    /// A tensor without data.
+    /// - Throws: `GGUFError` (malformed) when its columns are no whole blocks, or its size overflows.
+    init(_ name: String, _ dimensions: [Int], _ type: TensorType, in file: String) throws(GGUFError) {
+        func fail(_ reason: String) -> GGUFError {
+            GGUFError(kind: .malformed, file: file, reason: "tensor \(name) \(dimensions): \(reason)")
+        }
+        guard let block = type.block, let blockBytes = type.blockBytes else { throw fail("unknown type \(type)") }
+        guard (1...4).contains(dimensions.count), dimensions.allSatisfy({ $0 > 0 }) else { throw fail("no such dimensions") }
+        guard dimensions[0] % block == 0 else {
+            throw fail("\(dimensions[0]) columns are no multiple of \(type)'s block of \(block)")
+        }
+        var bytes = blockBytes
+        for factor in [dimensions[0] / block] + dimensions.dropFirst() {
+            let (product, overflow) = bytes.multipliedReportingOverflow(by: factor)
+            guard !overflow else { throw fail("its size overflows") }
+            bytes = product
+        }
+        self.init(name: name, dimensions: dimensions, type: type, byteCount: bytes, offset: 0, shard: 0)
+    }
 }

@@ -38,7 +38,7 @@ package struct Matrix: @unchecked Sendable {
 
 /// A matrix whose rows are looked up, [rows, columns], as the file holds it.
 package struct Table: @unchecked Sendable {
-    // Bytes of the mapped file, alive as long as `Weights`.
+    // Bytes of the mapped file, or written by `Weights.pack` before any use; alive as long as `Weights`.
     let bytes: UnsafeRawPointer
     let rowBytes: Int
     let dequantise: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
@@ -53,18 +53,26 @@ package final class Weights: @unchecked Sendable {
     // Mutable only while the architecture declares, on one thread; `pack` writes disjoint parts.
     private struct Pending {
         let matrix: Matrix
-        let source: TensorInfo
-        let bytes: UnsafeRawBufferPointer
+        let rows: TensorRows
         let format: UnsafePointer<ckv_format>
         /// The format packed into, when it is not the file's (exact mode).
         let target: UnsafePointer<ckv_format>
         let groupBytes: Int
     }
+    /// A table that no file holds.
+    private struct PendingTable {
+        let bytes: UnsafeMutableRawPointer
+        let rows: MadeRows
+        let count: Int
+    }
 
     package let file: GGUFFile
     package let kernels: Kernels
     package let activations: ActivationType
+    /// Of the weights of a header without data (see `Synthetic`).
+    private let seed: UInt64
     private var pending: [Pending] = []
+    private var pendingTables: [PendingTable] = []
     private var matrices: [String: Matrix] = [:]
     private var allocations: [(UnsafeMutableRawPointer, Int)] = []
     private let done = Atomic<Int>(0)
@@ -73,14 +81,17 @@ package final class Weights: @unchecked Sendable {
         self.file = file
         self.kernels = kernels
         self.activations = activations
+        seed = Synthetic.seed(of: file)
     }
 
     deinit {
         for (base, bytes) in allocations { munmap(base, bytes) }
     }
 
-    /// Bytes that the packed matrices take in memory.
-    package var packedBytes: Int { pending.reduce(0) { $0 + $1.matrix.packedBytes } }
+    /// Bytes that the packed matrices, and tables that no file holds, take in memory.
+    package var packedBytes: Int {
+        pending.reduce(0) { $0 + $1.matrix.packedBytes } + pendingTables.reduce(0) { $0 + $1.count * $1.rows.rowBytes }
+    }
     /// Bytes packed so far, for progress.
     package var packedSoFar: Int { done.load(ordering: .relaxed) }
     /// Whether any matrix takes int8 (float) activations.
@@ -98,7 +109,7 @@ package final class Weights: @unchecked Sendable {
 
     package func vector(_ name: String, count: Int) throws(ModelError) -> Vector {
         let info = try tensor(name, [count])
-        let values = try Self.floats(of: info, in: file)
+        let values = file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: count)
         let base = try reserve(count * MemoryLayout<Float>.stride, for: name).assumingMemoryBound(to: Float.self)
         base.update(from: values, count: count)
         return Vector(values: UnsafePointer(base), count: count)
@@ -107,12 +118,17 @@ package final class Weights: @unchecked Sendable {
     package func table(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Table {
         let info = try tensor(name, [columns, rows])
         let format = try format(of: info)
-        let bytes = try bytes(of: info)
-        guard let base = bytes.baseAddress, let dequantise = format.pointee.dequantise else {
-            throw ModelError(.badShape, "\(file.path): tensor \(name) is empty")
+        guard let dequantise = format.pointee.dequantise else { throw unsupported(info) }
+        let source = try self.rows(of: info, format)
+        let base: UnsafeRawPointer
+        switch source {
+        case .mapped(let bytes, _): base = bytes
+        case .made(let maker):
+            let bytes = try reserve(rows * maker.rowBytes, for: name)
+            pendingTables.append(PendingTable(bytes: bytes, rows: maker, count: rows))
+            base = UnsafeRawPointer(bytes)
         }
-        return Table(
-            bytes: base, rowBytes: bytes.count / rows, dequantise: dequantise, rows: rows, columns: columns)
+        return Table(bytes: base, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
     }
 
     package func matrix(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Matrix {
@@ -130,8 +146,7 @@ package final class Weights: @unchecked Sendable {
             packed: try reserve(groups * groupBytes, for: name), packedBytes: groups * groupBytes, product: product)
         pending.append(
             Pending(
-                matrix: matrix, source: info, bytes: try bytes(of: info), format: format, target: target,
-                groupBytes: groupBytes))
+                matrix: matrix, rows: try self.rows(of: info, format), format: format, target: target, groupBytes: groupBytes))
         matrices[name] = matrix
         if matrix.quantised { needsInt8 = true } else { needsFloat = true }
         return matrix
@@ -148,8 +163,16 @@ package final class Weights: @unchecked Sendable {
         return info
     }
 
-    private func bytes(of info: TensorInfo) throws(ModelError) -> UnsafeRawBufferPointer {
-        do { return try file.bytes(of: info) } catch { throw ModelError(.unsupportedTensorType, "\(error)") }
+    private func rows(of info: TensorInfo, _ format: UnsafePointer<ckv_format>) throws(ModelError) -> TensorRows {
+        guard file.hasData else {
+            return .made(MadeRows(seed: seed, tensor: info.name, format: format, columns: info.columns))
+        }
+        let bytes: UnsafeRawBufferPointer
+        do { bytes = try file.bytes(of: info) } catch { throw ModelError(.unsupportedTensorType, "\(error)") }
+        guard let base = bytes.baseAddress else {
+            throw ModelError(.badShape, "\(file.path): tensor \(info.name) is empty")
+        }
+        return .mapped(base, rowBytes: bytes.count / info.rows)
     }
 
     private func format(of info: TensorInfo) throws(ModelError) -> UnsafePointer<ckv_format> {
@@ -186,7 +209,13 @@ package final class Weights: @unchecked Sendable {
 
     /// Repacks this worker's share of every matrix; workers 0 ..< count together pack all.
     package func pack(worker: Int, of count: Int) {
-        var scratch: [Float] = []
+        for table in pendingTables {
+            for row in table.count * worker / count..<table.count * (worker + 1) / count {
+                table.rows.make(row..<row + 1, into: table.bytes + row * table.rows.rowBytes)
+                done.add(table.rows.rowBytes, ordering: .relaxed)
+            }
+        }
+        var scratch = Scratch()
         for item in pending {
             let groups = item.matrix.groups
             for group in groups * worker / count..<groups * (worker + 1) / count {
@@ -196,25 +225,30 @@ package final class Weights: @unchecked Sendable {
         }
     }
 
-    private func pack(_ group: Int, of item: Pending, scratch: inout [Float]) {
+    /// A worker's, for one group of rows.
+    private struct Scratch {
+        var rows: [UInt8] = []
+        var floats: [Float] = []
+    }
+
+    private func pack(_ group: Int, of item: Pending, scratch: inout Scratch) {
         let columns = item.matrix.columns
         let first = group * Int(CKV_GROUP)
         let count = min(Int(CKV_GROUP), item.matrix.rows - first)
-        let rowBytes = item.bytes.count / item.matrix.rows
-        guard let base = item.bytes.baseAddress else { return }
-        let source = base + first * rowBytes
         let destination = item.matrix.packed + group * item.groupBytes
-        if item.format == item.target {
-            item.format.pointee.pack(source, rowBytes, count, columns, destination)
-            return
+        if item.format != item.target, scratch.floats.count < columns * Int(CKV_GROUP) {
+            scratch.floats = [Float](repeating: 0, count: columns * Int(CKV_GROUP))
         }
-        if scratch.count < columns * Int(CKV_GROUP) {
-            scratch = [Float](repeating: 0, count: columns * Int(CKV_GROUP))
-        }
-        scratch.withUnsafeMutableBufferPointer { floats in
-            item.format.pointee.dequantise(source, floats.baseAddress, count * columns)
-            item.target.pointee.pack(
-                floats.baseAddress, columns * MemoryLayout<Float>.stride, count, columns, destination)
+        item.rows.with(first..<first + count, scratch: &scratch.rows) { source in
+            guard item.format != item.target else {
+                item.format.pointee.pack(source, item.rows.rowBytes, count, columns, destination)
+                return
+            }
+            scratch.floats.withUnsafeMutableBufferPointer { floats in
+                item.format.pointee.dequantise(source, floats.baseAddress, count * columns)
+                item.target.pointee.pack(
+                    floats.baseAddress, columns * MemoryLayout<Float>.stride, count, columns, destination)
+            }
         }
     }
 

@@ -1,3 +1,6 @@
+package import KVGGUF
+import KVModel
+
 /// How an engine is to run a model.
 public struct Configuration: Sendable {
     /// Who computes a prompt.
@@ -31,8 +34,7 @@ public struct Configuration: Sendable {
         case f32
     }
 
-    /// The GGUF file (the first one, when split).
-    public var model: String
+    public var model: ModelSource
     /// Positions that the KV-cache holds; 0 = what the model was trained for.
     public var contextLength = 0
     /// Virtual ranks.
@@ -51,8 +53,41 @@ public struct Configuration: Sendable {
     /// The longest that any wait of a run may take, in seconds.
     public var waitLimit = 300.0
 
-    public init(model: String) {
+    public init(_ model: ModelSource) {
         self.model = model
+    }
+
+    /// - Parameter path: the GGUF file (the first one, when split).
+    public init(model path: String) {
+        self.init(.file(path))
+    }
+}
+
+/// Which model an engine runs.
+public enum ModelSource: Sendable, Equatable, CustomStringConvertible {
+    /// A GGUF file (the first one, when split).
+    case file(String)
+    /// A known geometry with random weights, for measurements: `llama-7b,layers=4,type=q4_0,seed=1`. It has no tokenizer.
+    case synthetic(String)
+
+    public var description: String {
+        switch self {
+        case .file(let path): path
+        case .synthetic(let text): "synthetic \(text)"
+        }
+    }
+
+    /// The model's header.
+    /// - Throws: `EngineError`: model for a file, request for a description that cannot be read.
+    package func open() throws(EngineError) -> GGUFFile {
+        switch self {
+        case .file(let path):
+            do { return try GGUFFile(path: path) } catch { throw EngineError(.model, "\(error)") }
+        case .synthetic(let text):
+            let synthetic: Synthetic
+            do { synthetic = try Synthetic(parsing: text) } catch { throw EngineError(.request, "\(error)") }
+            do { return try synthetic.header() } catch { throw EngineError(.model, "\(error)") }
+        }
     }
 }
 

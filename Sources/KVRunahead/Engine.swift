@@ -13,6 +13,7 @@ import Synchronization
 public final class Engine: Sendable {
     /// What was decided at opening.
     public struct Information: Sendable {
+        /// The file's path, or "synthetic " with the description that makes the same model again.
         public let modelPath: String
         public let architecture: String
         public let kernels: String
@@ -69,8 +70,11 @@ public final class Engine: Sendable {
 
     // MARK: Text
 
-    /// - Throws: `EngineError` (model) when the model's tokenizer is one that this build does not know.
+    /// - Throws: `EngineError`: model when its tokenizer is one that this build does not know, request when it is synthetic.
     package func tokenizer() throws(EngineError) -> Tokenizer {
+        guard file.hasData else {
+            throw EngineError(.request, "\(file.path): a synthetic model has no tokenizer, it runs only in measurements")
+        }
         do {
             return try cachedTokenizer.withLock { cached in
                 if let cached { return cached }

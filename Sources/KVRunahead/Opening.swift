@@ -38,7 +38,7 @@ package struct Opening {
             configuration.ranks = 1
             configuration.partition = .even
         }
-        do { file = try GGUFFile(path: asked.model) } catch { throw EngineError(.model, "\(error)") }
+        file = try asked.model.open()
         do {
             model = try Model(
                 file, kernels: try Kernels.choose(named: asked.instructionSet),

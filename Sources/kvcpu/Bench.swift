@@ -75,7 +75,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func configurations() throws -> [Configuration] {
-        let path = try model.path()
+        let source = try model.source()
         var configurations: [Configuration] = []
         for ranks in try ranks.map({ try integers($0, "--ranks", least: 1) }) ?? [Configuration.defaultRanks()] {
             for threads in try threadsPerRank.map({ try integers($0, "--threads-per-rank", least: 1).map { $0 as Int? } }) ?? [nil]
@@ -84,7 +84,7 @@ struct Bench: AsyncParsableCommand {
                     guard let element = Configuration.CacheElement(rawValue: String(type)) else {
                         throw Failure.usage("--cache-type is \"\(type)\"; it must be f16 or f32")
                     }
-                    var configuration = Configuration(model: path)
+                    var configuration = Configuration(source)
                     configuration.ranks = ranks
                     configuration.threadsPerRank = threads
                     configuration.cacheElement = element

@@ -27,7 +27,7 @@ struct Chat: AsyncParsableCommand {
         options.sampling = try sampling.options()
         options.maximumTokens = predict < 0 ? nil : predict
         let engine = try await Session.open(
-            try engine.configuration(try model.path()), progress: !noProgress, verbose: verbose)
+            try engine.configuration(.file(try model.path())), progress: !noProgress, verbose: verbose)
         let template = try ChatTokens(engine)
         let opening = system.map { [ChatMessage(role: "system", content: $0)] } ?? []
         var messages = opening

@@ -25,21 +25,20 @@ struct Inspect: ParsableCommand {
     }
 
     func run() throws {
-        let path = try model.path()
-        let file: GGUFFile
-        do { file = try GGUFFile(path: path) } catch { throw Failure.run("\(error)") }
+        let source = try model.source()
+        let file = try source.open()
         if let tensor, let output {
             try write(tensor, of: file, to: output)
             return
         }
         try Terminal.output(metadata(file) + tensorTable(file))
         try Terminal.output(machine(Topology.read()))
-        let opening = try Opening(try engine.configuration(path))
+        let opening = try Opening(try engine.configuration(source))
         try Terminal.output(plan(opening))
     }
 
     private func metadata(_ file: GGUFFile) -> String {
-        var text = "\(file.path): GGUF v\(file.version), \(MemoryPlan.text(file.fileBytes))\n"
+        var text = "\(file.path): \(file.hasData ? "GGUF v\(file.version), \(MemoryPlan.text(file.fileBytes))" : "no file")\n"
         for key in file.metadata.keys {
             guard let value = file.metadata[key] else { continue }
             if case .array(let array) = value, all {

@@ -8,13 +8,32 @@ struct ModelOptions: ParsableArguments {
         name: [.short, .long],
         help: "GGUF file (of a split model the first); default: SmolLM2-135M-Instruct Q4_1 as fetched by `make model`")
     var model: String?
+    @Option(
+        help: """
+            Instead of a file: a known geometry with random weights, for measurements, as llama-7b,layers=4,type=q4_0 (also width, heads, kv, \
+            ffn, vocab, context, seed)
+            """)
+    var synthetic: String?
+
+    func validate() throws {
+        if model != nil, synthetic != nil { throw ValidationError("give -m or --synthetic, not both") }
+    }
 
     static var defaultPath: String {
         let cache = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 }
         return (cache ?? NSHomeDirectory() + "/.cache") + "/kvcpu/SmolLM2-135M-Instruct.Q4_1.gguf"
     }
 
+    func source() throws(Failure) -> ModelSource {
+        if let synthetic { .synthetic(synthetic) } else { .file(try path()) }
+    }
+
+    /// The file of a command that reads or writes text.
     func path() throws(Failure) -> String {
+        if let synthetic {
+            throw .usage(
+                "--synthetic \(synthetic): a synthetic model has no tokenizer, so that it cannot read or write text; use bench")
+        }
         if let model { return model }
         guard FileManager.default.fileExists(atPath: Self.defaultPath) else {
             throw .run("the default model is not at \(Self.defaultPath): run `make model`, or give a GGUF file with -m")
@@ -52,7 +71,8 @@ struct EngineOptions: ParsableArguments {
     var cacheType = Configuration.CacheElement.f16
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
     var activations = Configuration.Activations.int8
-    @Option(help: "Instruction set of the kernels: scalar, avx2, avxvnni, avx512; default: KVCPU_ISA, else the best of this machine")
+    @Option(
+        help: "Instruction set of the kernels: scalar, avx2, avxvnni, avx512; default: KVCPU_ISA, else the best of this machine")
     var isa: String?
 
     func validate() throws {
@@ -64,8 +84,8 @@ struct EngineOptions: ParsableArguments {
     }
 
     /// - Throws: `EngineError` when the partition cannot be read.
-    func configuration(_ model: String) throws -> Configuration {
-        var configuration = Configuration(model: model)
+    func configuration(_ model: ModelSource) throws -> Configuration {
+        var configuration = Configuration(model)
         configuration.contextLength = contextSize
         configuration.ranks = ranks ?? Configuration.defaultRanks()
         configuration.threadsPerRank = threadsPerRank

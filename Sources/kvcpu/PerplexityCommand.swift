@@ -25,7 +25,7 @@ struct PerplexityCommand: AsyncParsableCommand {
 
     func run() async throws {
         let text = try prompt.text()
-        var configuration = try engine.configuration(try model.path())
+        var configuration = try engine.configuration(.file(try model.path()))
         if configuration.contextLength == 0 { configuration.contextLength = 512 }
         let perplexity = try Perplexity(context: configuration.contextLength)
         let engine = try await Session.open(configuration, progress: true, verbose: false)

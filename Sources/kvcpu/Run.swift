@@ -41,7 +41,7 @@ struct Run: AsyncParsableCommand {
         options.sampling = try sampling.options()
         options.maximumTokens = predict < 0 ? nil : predict
         options.stopsAtEnd = !ignoreEos
-        let configuration = try engine.configuration(try model.path())
+        let configuration = try engine.configuration(.file(try model.path()))
         let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose)
         let tokens = try tokens(text, engine)
         let hashes = Mutex<PrefillHashes?>(nil)

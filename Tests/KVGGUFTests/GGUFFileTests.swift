@@ -219,4 +219,40 @@ struct SystemSeed: RandomNumberGenerator {
         state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         return state ^ (state >> 29)
     }
+
+    /// A header in memory reads like a file's, and has no data.
+    func testHeaderInMemory() throws {
+        let file = try GGUFFile(
+            header: "made", metadata: [("a.count", .unsigned(3)), ("a.name", .string("x"))],
+            tensors: [("m", [64, 5], .q4_0), ("v", [7], .f32)])
+        XCTAssertFalse(file.hasData)
+        XCTAssertEqual(file.fileBytes, 0)
+        XCTAssertEqual(file.metadata.keys, ["a.count", "a.name"])
+        XCTAssertEqual(try file.metadata.integer("a.count"), 3)
+        XCTAssertEqual(file.tensors.map(\.byteCount), [5 * 2 * 18, 28])
+        XCTAssertEqual(file.tensor("m")?.rows, 5)
+        XCTAssertThrowsError(try file.bytes(of: file.tensors[0])) { error in
+            XCTAssertEqual((error as? GGUFError)?.kind, .noData)
+            XCTAssertTrue("\(error)".contains("made: tensor m"), "\(error)")
+        }
+        for (tensors, word) in [
+            ([("m", [4], .f32), ("m", [4], .f32)], "m comes twice"), ([("m", [33, 2], .q4_0)], "33 columns"),
+            ([("m", [], .f32)], "dimensions"), ([("m", [4, 0], .f32)], "dimensions"),
+            ([("m", [1 << 40, 1 << 40], .f32)], "overflows"), ([("m", [4], TensorType(rawValue: 4))], "type 4"),
+        ] as [([(String, [Int], TensorType)], String)] {
+            XCTAssertThrowsError(try GGUFFile(header: "made", metadata: [], tensors: tensors.map { ($0, $1, $2) })) { error in
+                XCTAssertEqual((error as? GGUFError)?.kind, .malformed)
+                XCTAssertTrue("\(error)".contains(word), "\(error)")
+            }
+        }
+        XCTAssertThrowsError(try GGUFFile(header: "made", metadata: [("k", .bool(true)), ("k", .bool(true))], tensors: []))
+    }
+
+    func testTypesByName() {
+        XCTAssertEqual(TensorType(named: "q4_k")?.rawValue, 12)
+        XCTAssertEqual(TensorType(named: "Q4_0"), .q4_0)
+        XCTAssertEqual(TensorType(named: "bf16"), .bf16)
+        XCTAssertNil(TensorType(named: "q4"))
+        XCTAssertNil(TensorType(named: ""))
+    }
 }

@@ -48,7 +48,8 @@ final class ProductTests: XCTestCase {
             for rows in [1, 7, 16, 33, 80, 577] {
                 for columns in columnCounts where rows < 500 || columns == columnCounts[0] {
                     let weights = RandomWeights(format, rows: rows, columns: columns, &random)
-                    for tokens in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 33] where columns < 500 || rows < 40 && columns < 1500 || tokens < 6 {
+                    for tokens in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 33]
+                    where columns < 500 || rows < 40 && columns < 1500 || tokens < 6 {
                         let x = input(tokens * columns, &random)
                         let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
                         let start = input(tokens * rows, &random)

@@ -33,7 +33,11 @@ enum TestModels {
     }
 
     static func model(_ path: String, _ activations: ActivationType, kernels: String? = nil) throws -> Model {
-        try Model(try GGUFFile(path: path), kernels: try Kernels.choose(named: kernels), activations: activations)
+        try model(.file(path), activations, kernels: kernels)
+    }
+
+    static func model(_ source: ModelSource, _ activations: ActivationType, kernels: String? = nil) throws -> Model {
+        try Model(try source.open(), kernels: try Kernels.choose(named: kernels), activations: activations)
     }
 }
 

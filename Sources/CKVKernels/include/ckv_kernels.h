@@ -49,12 +49,19 @@ typedef struct ckv_format {
     size_t (*packed_bytes)(size_t columns);
     // Packs rows row[0..count) (count <= CKV_GROUP; the missing ones become zeros), `row_bytes` apart, into `out`.
     void (*pack)(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out);
+    // Turns `elements` weights' random bits into weights with mean 0 and about this standard deviation: only scales are set (float
+    // formats: the values).
+    void (*synthesise)(void *blocks, size_t elements, float deviation);
 } ckv_format;
 
 // The format of a GGUF type number; NULL if there is none.
 const ckv_format *ckv_format_of(uint32_t type);
 // All formats, for tests and help.
 const ckv_format *const *ckv_formats(size_t *count);
+
+// One row of a synthetic matrix in a format's blocks: the same bits for the same key and row, on any machine. The standard deviation is
+// 1 / sqrt(columns), so that products keep their input's size.
+void ckv_synthesise(const ckv_format *format, uint64_t key, size_t row, size_t columns, void *out);
 
 // ---------------------------------------------------------------------------------------------- matrix products
 
