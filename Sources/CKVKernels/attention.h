@@ -34,8 +34,8 @@ static void scale_queries(const ckv_attention *p, const unit_scratch *s) {
     }
 }
 
-// Merges m and l of a block into a tile's, and gives the factors of its accumulators, old and new. At an edge of the window, lanes where
-// `starts` is set take the block's.
+// Merges m and l of a block into a tile's, and gives the factors of its accumulators, old and new. At an edge of the window the lanes
+// that `starts` has take the block's.
 CKV_INLINE void merge_sums(
     const bool edge, float *m, float *l, bool start, const vec_i32 *starts, vec mb, vec lb, float *c, float *cb
 ) {
@@ -87,8 +87,8 @@ CKV_INLINE void prefill_vectors(
     }
 }
 
-// One tile of a unit with one block of keys. At an `edge` some row's window begins in or after the block; elsewhere all begin at position
-// 0, or before the block.
+// One tile of a unit with one block of keys. At an `edge` some row's window begins in or after the block; elsewhere all begin at
+// position 0, or before the block.
 CKV_INLINE void prefill_tile(
     const int rows, const bool edge, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first
 ) {

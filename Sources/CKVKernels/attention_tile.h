@@ -114,7 +114,7 @@ CKV_INLINE void score_vectors(
     }
 }
 
-// Scores with keys [earliest, most), and what else these vectors and panels hold; `wide` is how many vectors these rows take at once.
+// Scores with keys [earliest, most), and others beside them; `wide` is how many vectors these rows take at once.
 CKV_INLINE void tile_scores(
     const int rows, const int wide, const unit_scratch *s, const float *queries, size_t head_dim, const tile_sight *sight
 ) {
@@ -191,8 +191,8 @@ CKV_INLINE void tile_values(
     tile_product(rows, vectors, s->scores, SCORE_STRIDE, 1, b, sight->from, sight->least, c);
 }
 
-// c += exponentials times values [begin, end), as far as seen. No row meets one that it does not see: were that an infinity, zero times it
-// would be no number.
+// c += exponentials times values [begin, end), as far as seen. No row meets one that it does not see: were that an infinity, zero
+// times it would be no number.
 CKV_INLINE void tile_some_values(
     const int rows, const int vectors, const bool edge, const unit_scratch *s, const tile_sight *sight, const tile_factor b,
     size_t begin, size_t end, vec *c

@@ -80,8 +80,8 @@ CKV_INLINE void widen_16_keys(const bool half, const char *rows, size_t step, si
     }
 }
 
-// Keys [begin, count) of the block that begins at `first`, and zeros around them to whole ATTENTION_KEYS. `spare` has room for that many
-// rows of floats.
+// Keys [begin, count) of the block that begins at `first`, and zeros around them to whole ATTENTION_KEYS. `spare` has room for that
+// many rows of floats.
 static void widen_keys(const ckv_attention *p, size_t first, size_t begin, size_t count, float *panels, float *spare) {
     const size_t size = cache_bytes(p), width = p->head_dim * size;
     for (size_t k = begin / ATTENTION_KEYS * ATTENTION_KEYS; k < count; k += ATTENTION_KEYS) {
@@ -90,7 +90,9 @@ static void widen_keys(const ckv_attention *p, size_t first, size_t begin, size_
         if (count - k < ATTENTION_KEYS || k < begin) {
             // Rows behind the last and before the first must not be read: the others are copied.
             memset(spare, 0, ATTENTION_KEYS * width);
-            for (size_t i = k < begin ? begin - k : 0; i < ATTENTION_KEYS && i < count - k; i++) memcpy((char *)spare + i * width, rows + i * step, width);
+            for (size_t i = k < begin ? begin - k : 0; i < ATTENTION_KEYS && i < count - k; i++) {
+                memcpy((char *)spare + i * width, rows + i * step, width);
+            }
             rows = (const char *)spare;
             step = width;
         }
