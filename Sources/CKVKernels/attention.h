@@ -34,8 +34,11 @@ static void scale_queries(const ckv_attention *p, const unit_scratch *s) {
     }
 }
 
-// Merges m and l of a block into a tile's, and gives the factors of its accumulators, old and new.
-CKV_INLINE void merge_sums(float *m, float *l, bool start, vec mb, vec lb, float *c, float *cb) {
+// Merges m and l of a block into a tile's, and gives the factors of its accumulators, old and new. At an edge of the window the lanes
+// that `starts` has take the block's.
+CKV_INLINE void merge_sums(
+    const bool edge, float *m, float *l, bool start, const vec_i32 *starts, vec mb, vec lb, float *c, float *cb
+) {
     if (start) {
         vec_store(m, mb);
         vec_store(l, lb);
@@ -43,30 +46,39 @@ CKV_INLINE void merge_sums(float *m, float *l, bool start, vec mb, vec lb, float
     }
     const vec old = vec_load(m), n = vec_max(old, mb);
     const vec factor = vec_exp_negative(old - n), block = vec_exp_negative(mb - n), scaled = lb * block;
-    vec_store(l, vec_fma(vec_load(l), factor, scaled));
-    vec_store(m, n);
+    const vec sum = vec_fma(vec_load(l), factor, scaled);
+    vec_store(l, edge ? (vec)(((vec_i32)lb & *starts) | ((vec_i32)sum & ~*starts)) : sum);
+    vec_store(m, edge ? (vec)(((vec_i32)mb & *starts) | ((vec_i32)n & ~*starts)) : n);
     vec_store(c, factor);
     vec_store(cb, block);
 }
 
 // Values, and the merge of a[vector ... vector + vectors) while it is in registers.
 CKV_INLINE void prefill_vectors(
-    const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, size_t row, size_t vector, bool start,
-    const float *c, const float *cb
+    const int rows, const int vectors, const bool edge, const unit_scratch *s, const tile_sight *sight, size_t row, size_t vector,
+    bool start, const int32_t *starts, const float *c, const float *cb
 ) {
     const char *base = (const char *)(s->values + vector / 2 * CKV_KEYS * ATTENTION_PANEL);
     const tile_factor b = {load_f32, base, ATTENTION_PANEL * sizeof(float), 0, CKV_LANES * sizeof(float)};
     vec part[CKV_TILE * 2];
+    TILE_UNROLL
+    for (int i = 0; i < rows * vectors; i++) part[i] = (vec){0};
+    size_t further = sight->least;
+    if (edge) {
+        const size_t middle = sight->from < sight->least ? sight->from : sight->most;
+        tile_some_values(rows, vectors, edge, s, sight, b, sight->earliest, middle, part);
+        if (further < middle) further = middle;
+    }
     tile_values(rows, vectors, s, sight, b, part);
-    tile_last_values(rows, vectors, s, sight, b, part);
+    tile_some_values(rows, vectors, edge, s, sight, b, further, sight->most, part);
     float *a = s->accumulated + row * s->padded + vector * CKV_LANES;
     TILE_UNROLL
     for (int i = 0; i < rows; i++, a += s->padded) {
-        if (!sight->count[i]) continue;
+        if (edge ? sight->begin[i] == sight->count[i] : !sight->count[i]) continue;
         TILE_UNROLL
         for (int v = 0; v < vectors; v++) {
             vec sum = part[i * vectors + v];
-            if (!start) {
+            if (edge ? !starts[i] : !start) {
                 const vec scaled = sum * cb[i];
                 sum = vec_fma(vec_load(a + v * CKV_LANES), vec_all(c[i]), scaled);
             }
@@ -75,19 +87,33 @@ CKV_INLINE void prefill_vectors(
     }
 }
 
-// One tile of a unit with one block of keys.
-CKV_INLINE void prefill_tile(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {
-    const tile_sight sight = tile_sees(rows, p, s, row, first);
-    if (!sight.most) return;
+// One tile of a unit with one block of keys. At an `edge` some row's window begins in or after the block; elsewhere all begin at
+// position 0, or before the block.
+CKV_INLINE void prefill_tile(
+    const int rows, const bool edge, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first
+) {
+    const tile_sight sight = tile_sees(rows, edge, p, s, row, first);
+    if (!sight.most || sight.earliest == CKV_KEYS) return;
     float m[CKV_LANES], l[CKV_LANES], c[CKV_LANES], cb[CKV_LANES];
-    tile_scores(rows, 2, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
+    // Rows whose first block this is, or that have not come to theirs.
+    int32_t starts[CKV_LANES];
+    vec_i32 starting = {0};
+    if (edge) {
+        for (size_t i = 0; i < CKV_LANES; i++) {
+            starts[i] = row + i >= s->rows || ckv_first_key(p, (row + i) / p->group) >= first ? -1 : 0;
+        }
+        memcpy(&starting, starts, sizeof starting);
+    }
+    tile_scores(rows, 2, s, s->queries + row * p->head_dim, p->head_dim, &sight);
+    if (p->softcap != 0) tile_cap((size_t)rows, s, sight.earliest, sight.most, p->softcap);
     tile_exponentials(rows, s, &sight, m, l);
     const size_t state = row / CKV_TILE * CKV_LANES;
-    merge_sums(s->maxima + state, s->sums + state, first == 0, vec_load(m), vec_load(l), c, cb);
+    const bool start = !edge && first == 0;
+    merge_sums(edge, s->maxima + state, s->sums + state, start, &starting, vec_load(m), vec_load(l), c, cb);
     const size_t end = (p->head_dim + CKV_LANES - 1) / CKV_LANES;
     size_t v = 0;
-    for (; v + 2 <= end; v += 2) prefill_vectors(rows, 2, s, &sight, row, v, first == 0, c, cb);
-    if (v < end) prefill_vectors(rows, 1, s, &sight, row, v, first == 0, c, cb);
+    for (; v + 2 <= end; v += 2) prefill_vectors(rows, 2, edge, s, &sight, row, v, start, starts, c, cb);
+    if (v < end) prefill_vectors(rows, 1, edge, s, &sight, row, v, start, starts, c, cb);
 }
 
 // Where a block's values are: as cached if they are whole vectors, else widened. `size` is that of an element.
@@ -104,6 +130,8 @@ CKV_INLINE void decode_vectors(
     const char *base = from->base + vector / 2 * from->panel + vector % 2 * from->half;
     const tile_factor b = {load, base, from->step, from->panel, from->half};
     vec part[CKV_TILE * 2];
+    TILE_UNROLL
+    for (int i = 0; i < rows * vectors; i++) part[i] = (vec){0};
     tile_values(rows, vectors, s, sight, b, part);
     for (int i = 0; i < rows && row + (size_t)i < s->rows; i++) {
         for (int v = 0; v < vectors; v++) {
@@ -129,9 +157,16 @@ CKV_INLINE void decode_values(
 CKV_INLINE void decode_tile(
     const int rows, const int keys, const int wide, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out
 ) {
-    const tile_sight sight = tile_sees(rows, p, s, row, first);
+    // All rows are one token: their sight is the same.
+    tile_sight sight = tile_sees(rows, false, p, s, row, first);
+    const size_t seen = ckv_first_key(p, 0);
+    if (seen > first) {
+        sight.earliest = sight.from = seen - first;
+        for (int i = 0; i < rows; i++) sight.begin[i] = seen - first;
+    }
     float m[CKV_LANES], l[CKV_LANES];
-    tile_scores(rows, keys, s, s->queries + row * p->head_dim, p->head_dim, sight.most);
+    tile_scores(rows, keys, s, s->queries + row * p->head_dim, p->head_dim, &sight);
+    if (p->softcap != 0) tile_cap((size_t)rows, s, sight.earliest, sight.most, p->softcap);
     tile_exponentials(rows, s, &sight, m, l);
     const size_t size = cache_bytes(p);
     value_rows from = {(const char *)p->value + first * p->kv_stride * size, p->kv_stride * size, ATTENTION_PANEL * size, CKV_LANES * size};
@@ -157,7 +192,10 @@ CKV_INLINE void decode_tile(
 
 #define TILE_KERNELS(rows, keys, wide)                                                                                     \
     static void prefill_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {            \
-        prefill_tile(rows, p, s, row, first);                                                                             \
+        prefill_tile(rows, false, p, s, row, first);                                                                      \
+    }                                                                                                                     \
+    static void prefill_edge_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {            \
+        prefill_tile(rows, true, p, s, row, first);                                                                       \
     }                                                                                                                     \
     static void decode_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out) { \
         decode_tile(rows, keys, wide, p, s, row, first, out);                                                             \
@@ -165,14 +203,14 @@ CKV_INLINE void decode_tile(
 TILE_SIZES(TILE_KERNELS)
 
 #define PREFILL_CASE(rows, keys, wide) \
-    if (count <= rows) return prefill_tile_##rows;
+    if (count <= rows) return edge ? prefill_edge_##rows : prefill_tile_##rows;
 #define DECODE_CASE(rows, keys, wide) \
     if (count <= rows) return decode_tile_##rows;
 
 typedef void (*prefill_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first);
 typedef void (*decode_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first, float *out);
 
-static prefill_fn prefill_of(size_t count) {
+static prefill_fn prefill_of(size_t count, bool edge) {
     TILE_SIZES(PREFILL_CASE)
     return NULL;
 }
@@ -184,16 +222,28 @@ static decode_fn decode_of(size_t count) {
 
 CKV_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
+// Widens the keys of a block up to `count`, from the first on that the unit's first token sees, and the values too if `values`.
+static void widen_block(const ckv_attention *p, const unit_scratch *s, size_t first, size_t count, bool values) {
+    const size_t seen = ckv_first_key(p, 0), begin = seen > first ? seen - first : 0;
+    widen_keys(p, first, begin, count, s->keys, s->values);
+    if (values) widen_values(p, first, begin, count, s->values);
+}
+
+// Whether a tile, whose last token is `token`, must look at each row's window.
+CKV_INLINE bool is_edge(const ckv_attention *p, size_t token, size_t first) {
+    const size_t seen = ckv_first_key(p, token);
+    return seen > 0 && seen >= first;
+}
+
 static void attention(const ckv_attention *p) {
     const unit_scratch s = unit_layout(p);
     const size_t end = p->position + p->tokens;
     scale_queries(p, &s);
-    for (size_t first = 0; first < end; first += CKV_KEYS) {
-        const size_t count = least(end - first, CKV_KEYS);
-        widen_keys(p, first, count, s.keys, s.values);
-        widen_values(p, first, count, s.values);
+    for (size_t first = ckv_first_block(p) * CKV_KEYS; first < end; first += CKV_KEYS) {
+        widen_block(p, &s, first, least(end - first, CKV_KEYS), true);
         for (size_t row = 0; row < s.rows; row += CKV_TILE) {
-            prefill_of(least(s.rows - row, CKV_TILE))(p, &s, row, first);
+            const size_t count = least(s.rows - row, CKV_TILE);
+            prefill_of(count, is_edge(p, (row + count - 1) / p->group, first))(p, &s, row, first);
         }
     }
     for (size_t row = 0; row < s.rows; row++) {
@@ -207,10 +257,10 @@ static void attention(const ckv_attention *p) {
 static void attention_partial(const ckv_attention *p, size_t begin, size_t end, float *partials) {
     const unit_scratch s = unit_layout(p);
     scale_queries(p, &s);
-    for (size_t b = begin; b < end; b++) {
-        const size_t first = b * CKV_KEYS, count = least(p->position + 1 - first, CKV_KEYS);
-        widen_keys(p, first, count, s.keys, s.values);
-        if (p->head_dim % CKV_LANES) widen_values(p, first, count, s.values);
+    const size_t seen = ckv_first_block(p);
+    for (size_t b = begin > seen ? begin : seen; b < end; b++) {
+        const size_t first = b * CKV_KEYS;
+        widen_block(p, &s, first, least(p->position + 1 - first, CKV_KEYS), p->head_dim % CKV_LANES);
         for (size_t row = 0; row < s.rows; row += CKV_TILE) {
             float *out = partials + (b * p->group + row) * (p->head_dim + 2);
             decode_of(least(s.rows - row, CKV_TILE))(p, &s, row, first, out);

@@ -21,15 +21,18 @@ typedef struct {
 // Softmax is long enough for one row.
 #define TILE_ROLL _Pragma("clang loop unroll(disable)")
 
-// The keys of a block that a tile's rows see.
+// The keys of a block that a tile's rows see. Where the tile is no `edge` of the window, all begin at 0.
 typedef struct {
-    size_t count[CKV_TILE];
-    size_t least, most;
+    size_t begin[CKV_TILE], count[CKV_TILE];  // row i sees keys begin[i] ..< count[i]
+    size_t earliest, most;                    // some row sees keys earliest ..< most, at most
+    size_t from, least;                       // all rows see keys from ..< least, if any
 } tile_sight;
 
-CKV_INLINE tile_sight tile_sees(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {
+CKV_INLINE tile_sight tile_sees(
+    const int rows, const bool edge, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first
+) {
     tile_sight sight = {.least = CKV_KEYS, .most = CKV_KEYS};
-    const bool whole = p->position + row / p->group >= first + CKV_KEYS - 1;
+    const bool whole = !edge && p->position + row / p->group >= first + CKV_KEYS - 1;
     TILE_UNROLL
     for (int i = 0; i < rows; i++) {
         sight.count[i] = CKV_KEYS;
@@ -38,10 +41,17 @@ CKV_INLINE tile_sight tile_sees(const int rows, const ckv_attention *p, const un
         size_t own = row + (size_t)i < s->rows ? row + (size_t)i : s->rows - 1;
         size_t last = p->position + own / p->group;
         if (last < first + CKV_KEYS) sight.count[i] = last < first ? 0 : last - first + 1;
+        if (!edge) continue;
+        size_t seen = ckv_first_key(p, own / p->group);
+        sight.begin[i] = seen <= first ? 0 : seen - first < CKV_KEYS ? seen - first : CKV_KEYS;
     }
     // Positions ascend with the rows.
     sight.least = sight.count[0];
     sight.most = sight.count[rows - 1];
+    if (edge) {
+        sight.earliest = sight.begin[0];
+        sight.from = sight.begin[rows - 1];
+    }
     return sight;
 }
 
@@ -104,30 +114,31 @@ CKV_INLINE void score_vectors(
     }
 }
 
-// `wide` is how many vectors these rows take at once.
+// Scores with keys [earliest, most), and others beside them; `wide` is how many vectors these rows take at once.
 CKV_INLINE void tile_scores(
-    const int rows, const int wide, const unit_scratch *s, const float *queries, size_t head_dim, size_t keys
+    const int rows, const int wide, const unit_scratch *s, const float *queries, size_t head_dim, const tile_sight *sight
 ) {
-    const size_t end = (keys + CKV_LANES - 1) / CKV_LANES;
-    size_t v = 0;
+    const size_t end = (sight->most + CKV_LANES - 1) / CKV_LANES;
+    size_t v = sight->earliest / ATTENTION_PANEL * 2;
     for (; v + wide <= end; v += wide) score_vectors(rows, wide, s, queries, head_dim, v);
     for (; wide > 2 && v + 2 <= end; v += 2) score_vectors(rows, 2, s, queries, head_dim, v);
     for (; v < end; v++) score_vectors(rows, 1, s, queries, head_dim, v);
 }
 
-// The largest of a row's scores; those behind `count` become minus infinity, up to `width` (whole vectors).
-CKV_INLINE float row_largest(float *scores, size_t count, size_t width) {
+// The largest of a row's scores [begin, count); the others of [start, width) (whole vectors) become minus infinity.
+CKV_INLINE float row_largest(float *scores, size_t start, size_t begin, size_t count, size_t width) {
+    for (size_t k = start; k < begin; k++) scores[k] = -__builtin_inff();
     for (size_t k = count; k < width; k++) scores[k] = -__builtin_inff();
-    vec largest = vec_load(scores);
-    for (size_t k = CKV_LANES; k < width; k += CKV_LANES) largest = vec_max(largest, vec_load(scores + k));
+    vec largest = vec_load(scores + start);
+    for (size_t k = start + CKV_LANES; k < width; k += CKV_LANES) largest = vec_max(largest, vec_load(scores + k));
     return vec_top(largest);
 }
 
-// Scores to exponentials; their sum.
-CKV_INLINE float row_exponentials(float *scores, size_t width, float largest) {
+// Scores [start, width) to exponentials; their sum.
+CKV_INLINE float row_exponentials(float *scores, size_t start, size_t width, float largest) {
     const vec top = vec_all(largest);
     vec8 part = {0};
-    for (size_t k = 0; k < width; k += CKV_LANES) {
+    for (size_t k = start; k < width; k += CKV_LANES) {
         const vec e = vec_exp_negative(vec_load(scores + k) - top);
         vec_store(scores + k, e);
         part = part + vec_low(e);
@@ -141,47 +152,58 @@ CKV_INLINE float row_exponentials(float *scores, size_t width, float largest) {
 // Softmax of a tile's scores within the block: exponentials in place, m and l per row. A row that sees nothing has -infinity and 0,
 // which leave its state as it is.
 CKV_INLINE void tile_exponentials(const int rows, const unit_scratch *s, const tile_sight *sight, float *m, float *l) {
+    const size_t start = sight->earliest / CKV_LANES * CKV_LANES;
     const size_t width = (sight->most + CKV_LANES - 1) / CKV_LANES * CKV_LANES;
     for (int i = 0; i < CKV_LANES; i++) {
         m[i] = -__builtin_inff();
         l[i] = 0;
     }
-    if (sight->least == CKV_KEYS) {
+    if (sight->least == CKV_KEYS && sight->from == 0) {
         TILE_ROLL
-        for (int i = 0; i < rows; i++) m[i] = row_largest(s->scores + i * SCORE_STRIDE, CKV_KEYS, CKV_KEYS);
+        for (int i = 0; i < rows; i++) m[i] = row_largest(s->scores + i * SCORE_STRIDE, 0, 0, CKV_KEYS, CKV_KEYS);
         TILE_ROLL
-        for (int i = 0; i < rows; i++) l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, CKV_KEYS, m[i]);
+        for (int i = 0; i < rows; i++) l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, 0, CKV_KEYS, m[i]);
         return;
     }
     TILE_ROLL
     for (int i = 0; i < rows; i++) {
-        if (!sight->count[i]) continue;
-        m[i] = row_largest(s->scores + i * SCORE_STRIDE, sight->count[i], width);
-        l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, width, m[i]);
+        if (sight->begin[i] == sight->count[i]) continue;
+        m[i] = row_largest(s->scores + i * SCORE_STRIDE, start, sight->begin[i], sight->count[i], width);
+        l[i] = row_exponentials(s->scores + i * SCORE_STRIDE, start, width, m[i]);
     }
 }
 
-// c = exponentials times the values that all rows see.
+// Caps a tile's scores, those of its sight and some beside.
+static __attribute__((noinline)) void tile_cap(size_t rows, const unit_scratch *s, size_t earliest, size_t most, float cap) {
+    const vec inverse = vec_all(1.0f / cap), factor = vec_all(cap);
+    for (size_t i = 0; i < rows; i++) {
+        float *scores = s->scores + i * SCORE_STRIDE;
+        for (size_t k = earliest / CKV_LANES * CKV_LANES; k < most; k += CKV_LANES) {
+            vec_store(scores + k, vec_tanh(vec_load(scores + k) * inverse) * factor);
+        }
+    }
+}
+
+// c += exponentials times the values that all rows see.
 CKV_INLINE void tile_values(
     const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, const tile_factor b, vec *c
 ) {
-    TILE_UNROLL
-    for (int i = 0; i < rows * vectors; i++) c[i] = (vec){0};
-    tile_product(rows, vectors, s->scores, SCORE_STRIDE, 1, b, 0, sight->least, c);
+    tile_product(rows, vectors, s->scores, SCORE_STRIDE, 1, b, sight->from, sight->least, c);
 }
 
-// c += exponentials times the further values. No row meets one that it does not see: were that an infinity, zero times it would be no
-// number.
-CKV_INLINE void tile_last_values(
-    const int rows, const int vectors, const unit_scratch *s, const tile_sight *sight, const tile_factor b, vec *c
+// c += exponentials times values [begin, end), as far as seen. No row meets one that it does not see: were that an infinity, zero
+// times it would be no number.
+CKV_INLINE void tile_some_values(
+    const int rows, const int vectors, const bool edge, const unit_scratch *s, const tile_sight *sight, const tile_factor b,
+    size_t begin, size_t end, vec *c
 ) {
-    for (size_t k = sight->least; k < sight->most; k++) {
+    for (size_t k = begin; k < end; k++) {
         vec w[8];
         TILE_UNROLL
         for (int v = 0; v < vectors; v++) w[v] = factor_vector(b, k, v);
         TILE_UNROLL
         for (int i = 0; i < rows; i++) {
-            if (k >= sight->count[i]) continue;
+            if (k >= sight->count[i] || (edge && k < sight->begin[i])) continue;
             const vec x = vec_all(s->scores[(size_t)i * SCORE_STRIDE + k]);
             TILE_UNROLL
             for (int v = 0; v < vectors; v++) c[i * vectors + v] = vec_fma(w[v], x, c[i * vectors + v]);

@@ -80,16 +80,19 @@ CKV_INLINE void widen_16_keys(const bool half, const char *rows, size_t step, si
     }
 }
 
-// Keys [first, first + count), and zeros up to a whole ATTENTION_KEYS. `spare` has room for that many rows of floats.
-static void widen_keys(const ckv_attention *p, size_t first, size_t count, float *panels, float *spare) {
+// Keys [begin, count) of the block that begins at `first`, and zeros around them to whole ATTENTION_KEYS. `spare` has room for that
+// many rows of floats.
+static void widen_keys(const ckv_attention *p, size_t first, size_t begin, size_t count, float *panels, float *spare) {
     const size_t size = cache_bytes(p), width = p->head_dim * size;
-    for (size_t k = 0; k < count; k += ATTENTION_KEYS) {
+    for (size_t k = begin / ATTENTION_KEYS * ATTENTION_KEYS; k < count; k += ATTENTION_KEYS) {
         const char *rows = (const char *)p->key + (first + k) * p->kv_stride * size;
         size_t step = p->kv_stride * size;
-        if (count - k < ATTENTION_KEYS) {
-            // Rows behind the last must not be read: the existing ones are copied.
+        if (count - k < ATTENTION_KEYS || k < begin) {
+            // Rows behind the last and before the first must not be read: the others are copied.
             memset(spare, 0, ATTENTION_KEYS * width);
-            for (size_t i = 0; i < count - k; i++) memcpy((char *)spare + i * width, rows + i * step, width);
+            for (size_t i = k < begin ? begin - k : 0; i < ATTENTION_KEYS && i < count - k; i++) {
+                memcpy((char *)spare + i * width, rows + i * step, width);
+            }
             rows = (const char *)spare;
             step = width;
         }
@@ -113,10 +116,10 @@ CKV_INLINE void widen_value_row(const bool half, const char *from, size_t width,
     }
 }
 
-// Values [first, first + count).
-static void widen_values(const ckv_attention *p, size_t first, size_t count, float *panels) {
+// Values [begin, count) of the block that begins at `first`.
+static void widen_values(const ckv_attention *p, size_t first, size_t begin, size_t count, float *panels) {
     const size_t size = cache_bytes(p);
-    for (size_t k = 0; k < count; k++) {
+    for (size_t k = begin; k < count; k++) {
         const char *row = (const char *)p->value + (first + k) * p->kv_stride * size;
         float *out = panels + k * ATTENTION_PANEL;
         for (size_t d = 0; d < p->head_dim; d += ATTENTION_PANEL, out += CKV_KEYS * ATTENTION_PANEL) {

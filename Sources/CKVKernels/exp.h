@@ -21,10 +21,16 @@
 #define CKV_EXP_C6 1.38888889e-3f
 #define CKV_EXP_C7 1.98412698e-4f
 
-static inline float ckv_exp_inline(float x) {
-    if (x != x) return x;
-    if (x < CKV_EXP_LOW) return 0;
-    if (x > CKV_EXP_HIGH) return __builtin_inff();
+// tanh is 1 long before 2 x is this.
+#define CKV_TANH_LOW -40.0f
+
+// e^x = 2^n * (1 + r * p)
+typedef struct {
+    float power, r, p;
+} ckv_exp_parts;
+
+// For x where 2^n is a normal number.
+static inline ckv_exp_parts ckv_exp_split(float x) {
     float shifted = __builtin_fmaf(x, CKV_EXP_LOG2E, CKV_EXP_MAGIC);
     float n = shifted - CKV_EXP_MAGIC;
     float r = __builtin_fmaf(n, -CKV_EXP_LN2_HIGH, x);
@@ -36,9 +42,28 @@ static inline float ckv_exp_inline(float x) {
     p = __builtin_fmaf(p, r, CKV_EXP_C3);
     p = __builtin_fmaf(p, r, CKV_EXP_C2);
     p = __builtin_fmaf(p, r, 1.0f);
-    p = __builtin_fmaf(p, r, 1.0f);
     // 2^n through the exponent bits (the magic number's own are shifted out); n is -126 ... 127.
-    return p * ckv_bits_float((ckv_float_bits(shifted) << 23) + 0x3F800000u);
+    return (ckv_exp_parts){ckv_bits_float((ckv_float_bits(shifted) << 23) + 0x3F800000u), r, p};
+}
+
+static inline float ckv_exp_inline(float x) {
+    if (x != x) return x;
+    if (x < CKV_EXP_LOW) return 0;
+    if (x > CKV_EXP_HIGH) return __builtin_inff();
+    const ckv_exp_parts e = ckv_exp_split(x);
+    return __builtin_fmaf(e.p, e.r, 1.0f) * e.power;
+}
+
+// With e = e^(-2|x|) - 1, which loses nothing where it is small: tanh |x| = -e / (2 + e).
+static inline float ckv_tanh_inline(float x) {
+    const uint32_t sign = ckv_float_bits(x) & 0x80000000u;
+    float y = -2.0f * ckv_bits_float(ckv_float_bits(x) ^ sign);
+    // A NaN stays.
+    y = CKV_TANH_LOW > y ? CKV_TANH_LOW : y;
+    const ckv_exp_parts e = ckv_exp_split(y);
+    const float scaled = e.power * e.r, less = __builtin_fmaf(scaled, e.p, e.power - 1.0f);
+    const float t = less / (-2.0f - less);
+    return ckv_bits_float((ckv_float_bits(t) & 0x7FFFFFFFu) | sign);
 }
 
 #endif

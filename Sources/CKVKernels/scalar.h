@@ -128,26 +128,28 @@ static float cached(const ckv_attention *p, const void *rows, size_t position, s
 // One query's part of one key block: a[head_dim], then m and l.
 static void attention_block(const ckv_attention *p, size_t token, size_t member, size_t block, float *a) {
     const float *query = p->query + token * p->query_stride + member * p->head_dim;
-    size_t first = block * CKV_KEYS, last = p->position + token;
+    size_t first = block * CKV_KEYS, last = p->position + token, seen = ckv_first_key(p, token);
     size_t count = last - first < CKV_KEYS ? last - first + 1 : CKV_KEYS;
+    size_t begin = seen > first ? seen - first : 0;
     float scores[CKV_KEYS], largest = -__builtin_inff();
-    for (size_t k = 0; k < count; k++) {
+    for (size_t k = begin; k < count; k++) {
         float acc = 0;
         for (size_t d = 0; d < p->head_dim; d++) {
             float q = query[d] * p->scale;
             acc = __builtin_fmaf(q, cached(p, p->key, first + k, d), acc);
         }
+        if (p->softcap != 0) acc = p->softcap * ckv_tanh_inline(acc * (1.0f / p->softcap));
         scores[k] = acc;
         if (acc > largest) largest = acc;
     }
     float part[8] = {0};
-    for (size_t k = 0; k < count; k++) {
+    for (size_t k = begin; k < count; k++) {
         scores[k] = ckv_exp_inline(scores[k] - largest);
         part[k % 8] = part[k % 8] + scores[k];
     }
     for (size_t d = 0; d < p->head_dim; d++) {
         float acc = 0;
-        for (size_t k = 0; k < count; k++) acc = __builtin_fmaf(scores[k], cached(p, p->value, first + k, d), acc);
+        for (size_t k = begin; k < count; k++) acc = __builtin_fmaf(scores[k], cached(p, p->value, first + k, d), acc);
         a[d] = acc;
     }
     a[p->head_dim] = largest;
@@ -171,8 +173,9 @@ static void attention(const ckv_attention *p) {
     float state[258], part[258];
     for (size_t t = 0; t < p->tokens; t++) {
         for (size_t h = 0; h < p->group; h++) {
-            attention_block(p, t, h, 0, state);
-            for (size_t b = 1; b <= (p->position + t) / CKV_KEYS; b++) {
+            const size_t first = ckv_first_key(p, t) / CKV_KEYS;
+            attention_block(p, t, h, first, state);
+            for (size_t b = first + 1; b <= (p->position + t) / CKV_KEYS; b++) {
                 attention_block(p, t, h, b, part);
                 attention_join(state, part, p->head_dim);
             }
@@ -183,7 +186,8 @@ static void attention(const ckv_attention *p) {
 }
 
 static void attention_partial(const ckv_attention *p, size_t begin, size_t end, float *partials) {
-    for (size_t b = begin; b < end; b++) {
+    const size_t first = ckv_first_block(p);
+    for (size_t b = begin > first ? begin : first; b < end; b++) {
         for (size_t h = 0; h < p->group; h++) {
             attention_block(p, 0, h, b, partials + (b * p->group + h) * (p->head_dim + 2));
         }

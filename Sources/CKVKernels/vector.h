@@ -63,8 +63,12 @@ CKV_INLINE float vec8_fold(vec8 v) {
     return a[0] + a[1];
 }
 
-// ckv_exp in every lane, operation by operation as in exp.h, for lanes that are at most 0 or no numbers (then a NaN comes out).
-CKV_INLINE vec vec_exp_negative(vec x) {
+// e^x = 2^n * (1 + r * p) in every lane, operation by operation as in exp.h.
+typedef struct {
+    vec power, r, p;
+} vec_exp_parts;
+
+CKV_INLINE vec_exp_parts vec_exp_split(vec x) {
     const vec magic = vec_all(CKV_EXP_MAGIC);
     vec shifted = vec_fma(x, vec_all(CKV_EXP_LOG2E), magic);
     vec n = shifted - magic;
@@ -77,8 +81,13 @@ CKV_INLINE vec vec_exp_negative(vec x) {
     p = vec_fma(p, r, vec_all(CKV_EXP_C3));
     p = vec_fma(p, r, vec_all(CKV_EXP_C2));
     p = vec_fma(p, r, vec_all(1));
-    p = vec_fma(p, r, vec_all(1));
-    vec y = p * (vec)(((vec_u32)shifted << 23) + 0x3F800000u);
+    return (vec_exp_parts){(vec)(((vec_u32)shifted << 23) + 0x3F800000u), r, p};
+}
+
+// ckv_exp in every lane, for lanes that are at most 0 or no numbers (then a NaN comes out).
+CKV_INLINE vec vec_exp_negative(vec x) {
+    const vec_exp_parts e = vec_exp_split(x);
+    vec y = vec_fma(e.p, e.r, vec_all(1)) * e.power;
     // What lies below is nonsense: zero. NaN compares false and stays.
     return (vec)((vec_i32)y & ~(vec_i32)(x < vec_all(CKV_EXP_LOW)));
 }
@@ -87,6 +96,15 @@ CKV_INLINE vec vec_exp_negative(vec x) {
 CKV_INLINE vec vec_exp(vec x) {
     const vec_i32 over = x > vec_all(CKV_EXP_HIGH);
     return (vec)(((vec_i32)vec_exp_negative(x) & ~over) | ((vec_i32)vec_all(__builtin_inff()) & over));
+}
+
+// ckv_tanh in every lane.
+CKV_INLINE vec vec_tanh(vec x) {
+    const vec_u32 sign = (vec_u32)x & 0x80000000u;
+    const vec_exp_parts e = vec_exp_split(vec_max(vec_all(CKV_TANH_LOW), (vec)((vec_u32)x ^ sign) * -2.0f));
+    const vec scaled = e.power * e.r, less = vec_fma(scaled, e.p, e.power - 1.0f);
+    const vec t = less / (-2.0f - less);
+    return (vec)(((vec_u32)t & 0x7FFFFFFFu) | sign);
 }
 
 // Loads CKV_LANES elements from `p`.

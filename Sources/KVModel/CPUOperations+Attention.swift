@@ -4,10 +4,13 @@ import Synchronization
 /// Attention: units of (key/value head, query tokens) handed out as workers become free; for a single token, units of (key/value
 /// head, key blocks) and a merge. Both give the same bits (see ckv_kernels.h).
 extension CPUOperations {
-    package func attend(layer: Int) throws(Stopped) {
+    package func attend(layer: Int) throws(Stopped) { try attend(layer: layer, window: 0) }
+
+    /// With a `window`, a token sees that many keys, its own the last of them; with 0 all up to its own.
+    package func attend(layer: Int, window: Int) throws(Stopped) {
         try enter(.whole, reads: [.init(.query), .cache], writes: .init(.attended))
-        if piece.count == 1 { return try attendOne(layer) }
-        attendMany(layer)
+        if piece.count == 1 { return try attendOne(layer, window) }
+        attendMany(layer, window)
         try quantiseUnfinished()
     }
 
@@ -20,7 +23,7 @@ extension CPUOperations {
 
     private var unitsAreBlocks: Bool { geometry.group * geometry.headDimension % Int(CKV_BLOCK) == 0 }
 
-    private func attendMany(_ layer: Int) {
+    private func attendMany(_ layer: Int, _ window: Int) {
         let tiles = (piece.count + arena.unitTokens - 1) / arena.unitTokens
         let units = tiles * geometry.keyValueHeads
         // Later tokens see more keys: they go first, so that the last units handed out are small.
@@ -29,34 +32,36 @@ extension CPUOperations {
             let head = unit % geometry.keyValueHeads
             let first = piece.lowerBound + tile * arena.unitTokens
             let tokens = first..<min(first + arena.unitTokens, piece.upperBound)
-            var unit = arguments(layer, head, tokens)
+            var unit = arguments(layer, window, head, tokens)
             table.pointee.attention(&unit)
             finish(head, tokens)
         }
         drawn += units + workers
     }
 
-    private func attendOne(_ layer: Int) throws(Stopped) {
+    private func attendOne(_ layer: Int, _ window: Int) throws(Stopped) {
         let token = piece.lowerBound
         let position = job.chunk.lowerBound + token
-        let blocks = position / Int(CKV_KEYS) + 1
+        // A token sees the same keys for every head.
+        var sight = arguments(layer, window, 0, token..<token + 1)
+        let blocks = ckv_first_block(&sight)..<position / Int(CKV_KEYS) + 1
         let heads = geometry.keyValueHeads
         let stride = geometry.headDimension + 2
         // As many units as keep all workers busy, each a run of blocks of one head.
-        let runs = min(blocks, max(1, (2 * workers + heads - 1) / heads))
+        let runs = min(blocks.count, max(1, (2 * workers + heads - 1) / heads))
         let units = heads * runs
         while let unit = draw(units) {
             let head = unit / runs
             let run = unit % runs
-            var arguments = arguments(layer, head, token..<token + 1)
+            var arguments = arguments(layer, window, head, token..<token + 1)
             table.pointee.attention_partial(
-                &arguments, blocks * run / runs, blocks * (run + 1) / runs,
+                &arguments, blocks.lowerBound + blocks.count * run / runs, blocks.lowerBound + blocks.count * (run + 1) / runs,
                 arena.partials + head * arena.partialBlocks * geometry.group * stride)
         }
         drawn += units + workers
         if workers > 1 { try team.synchronise(worker: worker) }
         // Few partial results are merged by every worker for itself, which costs less than waiting for each other once more.
-        if blocks * geometry.heads * stride <= 1 << 14 {
+        if blocks.count * geometry.heads * stride <= 1 << 14 {
             replicated.insert(.init(.attended))
             for head in 0..<heads { merge(head, blocks) }
             quantise(.attended, token)
@@ -69,14 +74,14 @@ extension CPUOperations {
         try quantiseUnfinished()
     }
 
-    /// One key/value head's query heads, of a single token.
-    private func merge(_ head: Int, _ blocks: Int) {
+    /// One key/value head's query heads, of a single token that sees `blocks`.
+    private func merge(_ head: Int, _ blocks: Range<Int>) {
         let stride = geometry.headDimension + 2
-        let partials = arena.partials + head * arena.partialBlocks * geometry.group * stride
+        let partials = arena.partials + (head * arena.partialBlocks + blocks.lowerBound) * geometry.group * stride
         for member in 0..<geometry.group {
             let column = (head * geometry.group + member) * geometry.headDimension
             table.pointee.attention_merge(
-                partials + member * stride, blocks, geometry.group * stride, geometry.headDimension,
+                partials + member * stride, blocks.count, geometry.group * stride, geometry.headDimension,
                 row(.attended, piece.lowerBound) + column)
         }
     }
@@ -93,7 +98,7 @@ extension CPUOperations {
         for token in tokens { quantise(.attended, token, columns: head * width..<(head + 1) * width) }
     }
 
-    private func arguments(_ layer: Int, _ head: Int, _ tokens: Range<Int>) -> ckv_attention {
+    private func arguments(_ layer: Int, _ window: Int, _ head: Int, _ tokens: Range<Int>) -> ckv_attention {
         let width = geometry.headDimension
         let column = head * geometry.group * width
         let offset = head * width * cache.type.bytes
@@ -106,6 +111,7 @@ extension CPUOperations {
         attention.query_stride = geometry.queryWidth
         attention.tokens = tokens.count
         attention.position = position
+        attention.window = window
         attention.key = UnsafeRawPointer(cache.keys(layer, 0..<end).baseAddress).map { $0 + offset }
         attention.value = UnsafeRawPointer(cache.values(layer, 0..<end).baseAddress).map { $0 + offset }
         attention.kv_stride = geometry.keyValueWidth

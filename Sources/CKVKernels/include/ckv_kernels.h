@@ -115,29 +115,43 @@ typedef struct ckv_attention {
     size_t query_stride;
     size_t tokens;
     size_t position;       // absolute position of the first query token; token t sees keys 0 ... position + t
+    size_t window;         // the most keys that a token sees, its own the last of them; 0: all. Other keys and values are not read
     const void *key;       // position 0's row of this head; float16 if `half`, else float; rows `kv_stride` elements apart
     const void *value;
     size_t kv_stride;
     bool half;
     float scale;           // of the scores; the query is multiplied by it once, rounded, before the dot products
+    float softcap;         // scores s become softcap * tanh(s / softcap); 0: they stay. Not negative
     float *out;            // laid out as the query
     size_t out_stride;
     void *scratch;         // ckv_attention_scratch bytes, 64-aligned, the worker's own
 } ckv_attention;
 
-// For each query (token t at absolute position p, head h), over key blocks b = 0 ... p / CKV_KEYS:
-//   s_k = chain: acc = 0; d ascending: acc = fma(q[d] * scale, k[d], acc)              (keys k <= p only)
+// The first key that token `token` sees.
+static inline size_t ckv_first_key(const ckv_attention *p, size_t token) {
+    const size_t keys = p->position + token + 1;
+    return p->window && keys > p->window ? keys - p->window : 0;
+}
+// The first key block that the first query token meets.
+static inline size_t ckv_first_block(const ckv_attention *p) { return ckv_first_key(p, 0) / CKV_KEYS; }
+
+// For each query (token t at absolute position p, head h) with first key f = ckv_first_key, over key blocks
+// b = f / CKV_KEYS ... p / CKV_KEYS:
+//   s_k = chain: acc = 0; d ascending: acc = fma(q[d] * scale, k[d], acc)              (keys f <= k <= p only)
+//   with a softcap, s_k = softcap * ckv_tanh(s_k * (1 / softcap)), each operation rounded
 //   m_b = max s_k;  e_k = ckv_exp(s_k - m_b), 0 for masked keys of the block
 //   l_b = eight partial sums by k % 8, each ascending in k, folded ((0+4)+(2+6))+((1+5)+(3+7))
 //   a_b[d] = chain: acc = 0; k ascending: acc = fma(e_k, v[k,d], acc)
-// merged ascending from block 0, where (m, l, a) = (m_0, l_0, a_0); then for each next block
+// merged ascending from the first block, whose (m_b, l_b, a_b) are (m, l, a); then for each next block
 //   n = max(m, m_b); c = ckv_exp(m - n); c_b = ckv_exp(m_b - n); l = fma(l, c, l_b * c_b); a[d] = fma(a[d], c, a_b[d] * c_b); m = n
 // and out[d] = a[d] / l.
 typedef void (*ckv_attention_fn)(const ckv_attention *);
 // Decode: `tokens` is 1; blocks [begin, end) leave [group, head_dim + 2] floats (a_b, then m_b, l_b) each at
-// partials + (b * group) * (head_dim + 2); ckv_merge then gives the same bits as ckv_attention_fn.
+// partials + (b * group) * (head_dim + 2), whatever the window; blocks before ckv_first_block are neither computed nor written.
+// Once blocks ckv_first_block ... position / CKV_KEYS are there, ckv_merge_fn gives the same bits as ckv_attention_fn.
 typedef void (*ckv_partial_fn)(const ckv_attention *, size_t begin, size_t end, float *partials);
-// Merges blocks 0 ..< blocks of one head (`stride` floats apart) into out[head_dim].
+// Merges `blocks` blocks (>= 1) of one head, `stride` floats apart, into out[head_dim]. The caller passes the partials from block
+// ckv_first_block on, and how many blocks these are.
 typedef void (*ckv_merge_fn)(const float *partials, size_t blocks, size_t stride, size_t head_dim, float *out);
 // Bytes of scratch for up to `tokens` query tokens.
 size_t ckv_attention_scratch(size_t head_dim, size_t group, size_t tokens);
@@ -185,5 +199,7 @@ static inline ckv_product_fn ckv_product_of(const ckv_table *table, size_t forma
 // e^x: the polynomial every table uses; within 2 ulp, exactly 1 at 0, 0 below the smallest normal (x < -87.33), infinity above
 // x = 88.37, NaN for NaN.
 float ckv_exp(float x);
+// tanh x from the same polynomial; within 3 ulp, never above 1, the sign of zero kept, NaN for NaN.
+float ckv_tanh(float x);
 
 #endif
