@@ -2,7 +2,8 @@
 #include "quantise.h"
 
 typedef int32_t vec8_i32 __attribute__((vector_size(32)));
-typedef int8_t vec8_i8 __attribute__((vector_size(8)));
+typedef int32_t vec32_i32 __attribute__((vector_size(128)));
+typedef int8_t vec32_i8 __attribute__((vector_size(32)));
 
 static void quantise(const float *x, size_t n, int8_t *values, float *scales, ckv_sums *sums, float *offsets) {
     // As in ckv_exp: adding this rounds to nearest even, and the low bits are then the integer.
@@ -16,18 +17,23 @@ static void quantise(const float *x, size_t n, int8_t *values, float *scales, ck
         }
         const uint32_t largest = (uint32_t)__builtin_reduce_max(top);
         const float factor = quantise_factor(largest);
-        // An infinity times zero would be no number: the mask makes such a block's values zeros.
-        const int32_t keep = factor == 0 ? 0 : -1;
+        // An infinity times zero would be no number: such a block's values are zeros.
+        if (factor == 0) {
+            memset(values + b * CKV_BLOCK, 0, CKV_BLOCK);
+            scales[b] = offsets[b] = quantise_scale(largest, 0, 0);
+            sums[b] = (ckv_sums){0, 0};
+            continue;
+        }
         for (int i = 0; i < 4; i++) {
             const vec8 scaled = v[i] * factor;
-            q[i] = ((vec8_i32)(scaled + magic) - (int32_t)ckv_float_bits(magic)) & keep;
+            q[i] = (vec8_i32)(scaled + magic) - (int32_t)ckv_float_bits(magic);
             squares += q[i] * q[i];
             matched = __builtin_elementwise_fma(v[i], __builtin_convertvector(q[i], vec8), matched);
         }
-        for (int i = 0; i < 4; i++) {
-            const vec8_i8 bytes = __builtin_convertvector(q[i], vec8_i8);
-            memcpy(values + b * CKV_BLOCK + 8 * i, &bytes, sizeof bytes);
-        }
+        vec32_i32 all;
+        memcpy(&all, q, sizeof all);
+        const vec32_i8 bytes = __builtin_convertvector(all, vec32_i8);
+        memcpy(values + b * CKV_BLOCK, &bytes, sizeof bytes);
         scales[b] = quantise_scale(largest, vec8_fold(matched), __builtin_reduce_add(squares));
         const int32_t first = __builtin_reduce_add(q[0] + q[1]), second = __builtin_reduce_add(q[2] + q[3]);
         sums[b] = (ckv_sums){(int16_t)first, (int16_t)second};

@@ -266,7 +266,7 @@ static void check_quantise(void) {
     for (size_t i = 0; i < CKV_BLOCK; i++) x[20 * CKV_BLOCK + i] = i ? (float)i * 0.5f / CKV_LEVELS : 1;
     x[30 * CKV_BLOCK + 5] = __builtin_inff();
     x[31 * CKV_BLOCK + 31] = -__builtin_inff();
-    x[32 * CKV_BLOCK + 8] = __builtin_nanf("");
+    x[32 * CKV_BLOCK + 8] = __builtin_nanf("0x155");
     int8_t *values[2];
     float *scales[2], *offsets[2];
     ckv_sums *sums[2];
