@@ -1,9 +1,11 @@
-// int8 products with VNNI, of any width: vec_dpbusd adds to each lane four products of unsigned and signed bytes. Where it takes signed
-// ones only (CKV_INT8_SIGNED), weights below 128 are these as well, and those of 8 bits become so by their top bit.
+// int8 products with VNNI or the like, of any width: vec_dpbusd adds to each lane four products of unsigned and signed bytes. Where it
+// takes signed ones only (CKV_INT8_SIGNED), weights below 128 are these as well, and those of 8 bits become so by their top bit.
 #ifdef CKV_INT8_SIGNED
 #define INT8_FLIPPED(bits) ((bits) == 8)
 #else
 #define INT8_FLIPPED(bits) (false)
+// Columns 4n ... 4n+3 of a block's activations, in every lane.
+CKV_INLINE vec_i32 int8_four(const int8_t *values, const int n) { return int8_all(values + 4 * n); }
 #endif
 
 // As floats.
@@ -36,7 +38,7 @@ CKV_INLINE void int8_dot(
             vec_i32 w[2];
             for (int i = 0; i < streams; i++) w[i] = int8_weights(kind, s, i, b, n) ^ (INT8_FLIPPED(bits) ? (int32_t)0x80808080 : 0);
             for (int t = 0; t < tokens; t++) {
-                const vec_i32 x = int8_all(values + t * columns + b * CKV_BLOCK + 4 * n);
+                const vec_i32 x = int8_four(values + t * columns + b * CKV_BLOCK, n);
                 for (int i = 0; i < streams; i++) sum[t][i] = vec_dpbusd(sum[t][i], w[i], x);
             }
         }
