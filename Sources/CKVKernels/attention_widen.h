@@ -7,57 +7,66 @@
 
 CKV_INLINE size_t cache_bytes(const ckv_attention *p) { return p->half ? sizeof(uint16_t) : sizeof(float); }
 
+typedef uint16_t half_lanes __attribute__((vector_size(16)));
+typedef uint16_t lanes_16 __attribute__((vector_size(32)));
+typedef uint32_t lanes_32 __attribute__((vector_size(32)));
+typedef uint64_t lanes_64 __attribute__((vector_size(32)));
+
+// Lanes of a and of b by turns, of either 128-bit half the lanes from `i` on: of 16 bits (i is 0 or 4), 32 (0, 2) and 64 (0, 1).
+#define INTERLEAVE_16(a, b, i)                                                                                               \
+    (lanes_32)__builtin_shufflevector(                                                                                       \
+        a, b, i, i + 16, i + 1, i + 17, i + 2, i + 18, i + 3, i + 19, i + 8, i + 24, i + 9, i + 25, i + 10, i + 26, i + 11, i + 27)
+#define INTERLEAVE_32(a, b, i) \
+    (lanes_64)__builtin_shufflevector(a, b, i, i + 8, i + 1, i + 9, i + 4, i + 12, i + 5, i + 13)
+#define INTERLEAVE_64(a, b, i) __builtin_shufflevector(a, b, i, i + 4, i + 2, i + 6)
+
 // 16 keys, `step` bytes apart, by 8 elements to out[element * ATTENTION_PANEL + key].
 CKV_INLINE void widen_16x8_half(const char *rows, size_t step, float *out) {
-    __m256i a[8], b[8];
+    lanes_16 a[8];
+    lanes_32 b[8];
+    lanes_64 c[8];
     // The two 128-bit halves transpose side by side: keys 0 ... 7 and 8 ... 15.
     for (int i = 0; i < 8; i++) {
-        __m128i low = _mm_loadu_si128((const __m128i *)(rows + (size_t)i * step));
-        __m128i high = _mm_loadu_si128((const __m128i *)(rows + (size_t)(i + 8) * step));
-        a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+        half_lanes low, high;
+        memcpy(&low, rows + (size_t)i * step, sizeof low);
+        memcpy(&high, rows + (size_t)(i + 8) * step, sizeof high);
+        a[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     }
     for (int i = 0; i < 4; i++) {
-        b[2 * i] = _mm256_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
-        b[2 * i + 1] = _mm256_unpackhi_epi16(a[2 * i], a[2 * i + 1]);
+        b[2 * i] = INTERLEAVE_16(a[2 * i], a[2 * i + 1], 0);
+        b[2 * i + 1] = INTERLEAVE_16(a[2 * i], a[2 * i + 1], 4);
     }
     for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 2; j++) {
-            a[4 * i + 2 * j] = _mm256_unpacklo_epi32(b[4 * i + j], b[4 * i + j + 2]);
-            a[4 * i + 2 * j + 1] = _mm256_unpackhi_epi32(b[4 * i + j], b[4 * i + j + 2]);
+            c[4 * i + 2 * j] = INTERLEAVE_32(b[4 * i + j], b[4 * i + j + 2], 0);
+            c[4 * i + 2 * j + 1] = INTERLEAVE_32(b[4 * i + j], b[4 * i + j + 2], 2);
         }
     }
-    for (int i = 0; i < 4; i++) {
-        b[2 * i] = _mm256_unpacklo_epi64(a[i], a[i + 4]);
-        b[2 * i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 4]);
-    }
     for (int i = 0; i < 8; i++) {
-        float *to = out + i * ATTENTION_PANEL;
-#if CKV_LANES == 16
-        vec_store(to, _mm512_cvtph_ps(b[i]));
-#else
-        vec_store(to, _mm256_cvtph_ps(_mm256_castsi256_si128(b[i])));
-        vec_store(to + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(b[i], 1)));
-#endif
+        const lanes_64 keys = i % 2 ? INTERLEAVE_64(c[i / 2], c[i / 2 + 4], 1) : INTERLEAVE_64(c[i / 2], c[i / 2 + 4], 0);
+        for (int k = 0; k < 16; k += CKV_LANES) {
+            vec_store(out + i * ATTENTION_PANEL + k, load_f16((const char *)&keys + k * sizeof(uint16_t)));
+        }
     }
 }
 
 // 8 keys by 8 elements.
 CKV_INLINE void widen_8x8_float(const char *rows, size_t step, float *out) {
-    __m256 a[8], b[8];
-    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps((const float *)(rows + (size_t)i * step));
+    lanes_32 a[8];
+    lanes_64 b[8];
+    for (int i = 0; i < 8; i++) memcpy(&a[i], rows + (size_t)i * step, sizeof a[i]);
     for (int i = 0; i < 4; i++) {
-        b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
-        b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        for (int j = 0; j < 2; j++) {
-            a[4 * i + 2 * j] = _mm256_shuffle_ps(b[4 * i + j], b[4 * i + j + 2], 0x44);
-            a[4 * i + 2 * j + 1] = _mm256_shuffle_ps(b[4 * i + j], b[4 * i + j + 2], 0xEE);
-        }
+        b[2 * i] = INTERLEAVE_32(a[2 * i], a[2 * i + 1], 0);
+        b[2 * i + 1] = INTERLEAVE_32(a[2 * i], a[2 * i + 1], 2);
     }
     for (int i = 0; i < 4; i++) {
-        _mm256_storeu_ps(out + i * ATTENTION_PANEL, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-        _mm256_storeu_ps(out + (i + 4) * ATTENTION_PANEL, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+        // Element i of keys 0 ... 3 and of 4 ... 7; in the upper halves, element i + 4.
+        const int from = i / 2;
+        const lanes_64 low = i % 2 ? INTERLEAVE_64(b[from], b[from + 2], 1) : INTERLEAVE_64(b[from], b[from + 2], 0);
+        const lanes_64 high = i % 2 ? INTERLEAVE_64(b[from + 4], b[from + 6], 1) : INTERLEAVE_64(b[from + 4], b[from + 6], 0);
+        const lanes_64 first = __builtin_shufflevector(low, high, 0, 1, 4, 5), second = __builtin_shufflevector(low, high, 2, 3, 6, 7);
+        memcpy(out + i * ATTENTION_PANEL, &first, sizeof first);
+        memcpy(out + (i + 4) * ATTENTION_PANEL, &second, sizeof second);
     }
 }
 

@@ -1,12 +1,6 @@
 // The loops of elementwise.h on vectors; what is left over goes one by one.
 #include "vector.h"
 
-#if CKV_LANES == 16
-#define ELEMENTWISE(operation) _mm512_##operation
-#else
-#define ELEMENTWISE(operation) _mm256_##operation
-#endif
-
 // Sixteen partial sums, in one vector or two, folded 8, 4, 2, 1.
 CKV_INLINE float norm_fold(const vec *part) {
 #if CKV_LANES == 16
@@ -44,11 +38,14 @@ static void rms_norm(const float *x, const float *weight, float eps, size_t n, f
 
 static void rotate_pairs(float *x, const float *angles, size_t pairs) {
     size_t i = 0;
-    for (; i + CKV_LANES / 2 <= pairs; i += CKV_LANES / 2) {
-        const vec v = vec_load(x + 2 * i), t = vec_load(angles + 2 * i);
+    for (; i + 4 <= pairs; i += 4) {
+        const vec8 v = vec8_load(x + 2 * i), t = vec8_load(angles + 2 * i);
+        const vec8 a = __builtin_shufflevector(v, v, 0, 0, 2, 2, 4, 4, 6, 6), b = __builtin_shufflevector(v, v, 1, 1, 3, 3, 5, 5, 7, 7);
         // b * sin, b * cos; then a * cos minus the one, a * sin plus the other.
-        const vec product = ELEMENTWISE(movehdup_ps)(v) * ELEMENTWISE(permute_ps)(t, 0xB1);
-        vec_store(x + 2 * i, ELEMENTWISE(fmaddsub_ps)(ELEMENTWISE(moveldup_ps)(v), t, product));
+        const vec8 product = b * __builtin_shufflevector(t, t, 1, 0, 3, 2, 5, 4, 7, 6);
+        const vec8 minus = __builtin_elementwise_fma(a, t, -product), plus = __builtin_elementwise_fma(a, t, product);
+        const vec8 rotated = __builtin_shufflevector(minus, plus, 0, 9, 2, 11, 4, 13, 6, 15);
+        memcpy(x + 2 * i, &rotated, sizeof rotated);
     }
     for (; i < pairs; i++) rotate_one(x + 2 * i, x + 2 * i + 1, angles[2 * i], angles[2 * i + 1]);
 }

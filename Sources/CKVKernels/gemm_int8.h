@@ -1,4 +1,4 @@
-// Products of quantised weights and int8 activations, for every x86 table. A panel is two streams of CKV_LANES rows: the halves
+// Products of quantised weights and int8 activations, for every vector table. A panel is two streams of CKV_LANES rows: the halves
 // of one group, or two groups where a vector holds a whole one.
 //
 // Panel after panel, all tokens in register tiles of up to CKV_INT8_TILE: a panel's weights come from memory once and stay in

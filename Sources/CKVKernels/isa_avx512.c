@@ -9,13 +9,10 @@
 
 #define CKV_LANES 16
 #define CKV_TILE 12
-static inline __attribute__((always_inline)) __m512 vec_f16(const void *p) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-}
 #include "vector.h"
 #include "elementwise.h"
 #include "gemm_float.h"
-#include "x86.h"
+#include "quantise_vector.h"
 #include "attention.h"
 
 #define CKV_INT8_TILE 6

@@ -9,13 +9,10 @@
 
 #define CKV_LANES 8
 #define CKV_TILE 6
-static inline __attribute__((always_inline)) __m256 vec_f16(const void *p) {
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
-}
 #include "vector.h"
 #include "elementwise.h"
 #include "gemm_float.h"
-#include "x86.h"
+#include "quantise_vector.h"
 #include "attention.h"
 
 CKV_INLINE vec_i32 vec_dpbusd(vec_i32 sum, vec_i32 a, vec_i32 b) {

@@ -1,4 +1,4 @@
-// Vectors of CKV_LANES floats (defined by the including file, with vec_f16 below), for kernels that are written once for every width.
+// Vectors of CKV_LANES floats (defined by the including file), for kernels that are written once for every width.
 #ifndef CKV_VECTOR_H
 #define CKV_VECTOR_H
 
@@ -12,8 +12,10 @@ typedef float vec __attribute__((vector_size(CKV_LANES * 4)));
 typedef int32_t vec_i32 __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint32_t vec_u32 __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint16_t vec_u16 __attribute__((vector_size(CKV_LANES * 2)));
+typedef _Float16 vec_half __attribute__((vector_size(CKV_LANES * 2)));
 typedef float vec8 __attribute__((vector_size(32)));
 typedef float vec4 __attribute__((vector_size(16)));
+typedef int32_t vec4_i32 __attribute__((vector_size(16)));
 
 CKV_INLINE vec vec_load(const float *p) {
     vec v;
@@ -21,14 +23,28 @@ CKV_INLINE vec vec_load(const float *p) {
     return v;
 }
 CKV_INLINE void vec_store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+CKV_INLINE vec8 vec8_load(const float *p) {
+    vec8 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 CKV_INLINE vec vec_all(float x) { return x - (vec){0}; }
 CKV_INLINE vec vec_fma(vec a, vec b, vec c) { return __builtin_elementwise_fma(a, b, c); }
-// a > b ? a : b in every lane: where one is no number, b.
-#if CKV_LANES == 16
-CKV_INLINE vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
-#else
-CKV_INLINE vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
-#endif
+// a > b ? a : b in every lane: where one is no number, b. (One instruction on x86.)
+CKV_INLINE vec vec_max(vec a, vec b) {
+    const vec_i32 first = a > b;
+    return (vec)(((vec_i32)a & first) | ((vec_i32)b & ~first));
+}
+CKV_INLINE vec4 vec4_max(vec4 a, vec4 b) {
+    const vec4_i32 first = a > b;
+    return (vec4)(((vec4_i32)a & first) | ((vec4_i32)b & ~first));
+}
+// CKV_LANES float16 elements, anywhere in memory.
+CKV_INLINE vec vec_f16(const void *p) {
+    vec_half half;
+    memcpy(&half, p, sizeof half);
+    return __builtin_convertvector(half, vec);
+}
 
 // The first `count` lanes only; `count` may be more than there are.
 CKV_INLINE void vec_store_some(float *p, vec v, size_t count) {
@@ -47,12 +63,13 @@ CKV_INLINE vec4 vec8_high(vec8 v) { return __builtin_shufflevector(v, v, 4, 5, 6
 
 // The largest lane.
 CKV_INLINE float vec_top(vec v) {
-    vec8 top = vec_low(v);
+    vec4 a = vec8_low(vec_low(v)), b = vec8_high(vec_low(v));
 #if CKV_LANES == 16
-    top = _mm256_max_ps(top, vec_high(v));
+    a = vec4_max(a, vec8_low(vec_high(v)));
+    b = vec4_max(b, vec8_high(vec_high(v)));
 #endif
-    vec4 a = _mm_max_ps(vec8_low(top), vec8_high(top));
-    a = _mm_max_ps(a, __builtin_shufflevector(a, a, 2, 3, 2, 3));
+    a = vec4_max(a, b);
+    a = vec4_max(a, __builtin_shufflevector(a, a, 2, 3, 2, 3));
     return a[0] > a[1] ? a[0] : a[1];
 }
 

@@ -159,7 +159,7 @@ size_t ckv_attention_scratch(size_t head_dim, size_t group, size_t tokens);
 // ---------------------------------------------------------------------------------------------- tables
 
 typedef struct ckv_table {
-    const char *name;           // "scalar", "avx2", "avxvnni", "avx512"
+    const char *name;           // "scalar", "avx2", "avxvnni", "avx512", "neon"
     bool (*supported)(void);    // by this machine (CPU and kernel)
     // One entry per format, in the order of ckv_formats(); NULL where the format does not take that kind of activation.
     ckv_product_fn gemm_int8[16];
