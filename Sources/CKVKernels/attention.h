@@ -243,7 +243,8 @@ static void attention(const ckv_attention *p) {
         widen_block(p, &s, first, least(end - first, CKV_KEYS), true);
         for (size_t row = 0; row < s.rows; row += CKV_TILE) {
             const size_t count = least(s.rows - row, CKV_TILE);
-            prefill_of(count, is_edge(p, (row + count - 1) / p->group, first))(p, &s, row, first);
+            const bool edge = p->window && is_edge(p, (row + count - 1) / p->group, first);
+            prefill_of(count, edge)(p, &s, row, first);
         }
     }
     for (size_t row = 0; row < s.rows; row++) {

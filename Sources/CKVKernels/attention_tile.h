@@ -31,10 +31,12 @@ typedef struct {
 CKV_INLINE tile_sight tile_sees(
     const int rows, const bool edge, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first
 ) {
-    tile_sight sight = {.least = CKV_KEYS, .most = CKV_KEYS};
+    tile_sight sight;
+    sight.earliest = sight.from = 0;
     const bool whole = !edge && p->position + row / p->group >= first + CKV_KEYS - 1;
     TILE_UNROLL
     for (int i = 0; i < rows; i++) {
+        sight.begin[i] = 0;
         sight.count[i] = CKV_KEYS;
         if (whole) continue;
         // Rows that only fill the tile up go with the last one.

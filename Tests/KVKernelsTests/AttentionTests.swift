@@ -2,8 +2,8 @@ import CKVKernels
 import Foundation
 import XCTest
 
-/// Attention, in windows and with soft caps too: the reference against a plain softmax in doubles, every table against the reference by
-/// bits.
+/// Attention, in windows and with soft caps too: the reference against a plain softmax in doubles, every table against the reference
+/// by bits.
 final class AttentionTests: XCTestCase {
     /// Queries, and keys and values of two heads side by side; this attends to the second.
     struct Case {
@@ -215,7 +215,7 @@ final class AttentionTests: XCTestCase {
         var random = Random(13)
         for (width, group) in [(1, 1), (7, 3), (64, 4), (80, 1), (256, 2)] {
             for position in [0, 126, 127, 128, 255, 300] {
-                for tokens in [1, 2, 17, 150] where tokens < 150 || width == 64 {
+                for tokens in [1, 2, 17, 150] where tokens < 150 || (width == 7 && position % 128 != 127) {
                     for half in [true, false] {
                         var attention = Case(width, group, position, tokens, half, &random)
                         for (window, softcap) in [(1, 0), (5, 50), (64, 0), (128, 30), (129, 0), (300, 30), (0, 50)] {
