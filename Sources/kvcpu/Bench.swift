@@ -28,7 +28,7 @@ struct Bench: AsyncParsableCommand {
     var ranks: String?
     @Option(name: [.customShort("t"), .customLong("threads-per-rank")], help: "Threads of each rank")
     var threadsPerRank: String?
-    @Option(help: "even, tokens of each rank, or ratios; several apart by ;")
+    @Option(help: "even, modelled, tokens of each rank, or ratios; several apart by ;")
     var partition = "even"
     @Option(help: "Who computes the prompt")
     var strategy = Configuration.Strategy.runahead

@@ -61,7 +61,7 @@ struct EngineOptions: ParsableArguments {
     var threadsPerRank: Int?
     @Flag(help: "Run as many threads as asked, even more than CPUs")
     var oversubscribe = false
-    @Option(help: "even, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
+    @Option(help: "even, modelled, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
     var partition = "even"
     @Option(help: "Who computes the prompt")
     var strategy = Configuration.Strategy.runahead

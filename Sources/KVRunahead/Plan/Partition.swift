@@ -6,12 +6,14 @@ public enum Partition: Sendable, Equatable {
     case tokens([Int])
     /// Shares of each rank; normalised to their sum.
     case ratios([Double])
+    /// Chunks that take all ranks equally long by a cost model, which is fitted to some timed chunks before the first prompt (KVR-M).
+    case modelled
 
-    /// Parses `even`, `400,300,200` or `0.4,0.33,0.27`.
+    /// Parses `even`, `modelled`, `400,300,200` or `0.4,0.33,0.27`.
     /// - Throws: `EngineError` (request) naming the value.
     public init(parsing text: String) throws(EngineError) {
-        if text == "even" {
-            self = .even
+        if let named = ["even": Partition.even, "modelled": .modelled][text] {
+            self = named
             return
         }
         let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
@@ -27,7 +29,8 @@ public enum Partition: Sendable, Equatable {
             self = .ratios(ratios)
         } else {
             throw EngineError(
-                .request, "partition \"\(text)\" is neither \"even\" nor token counts (400,300,200) nor ratios (0.4,0.33,0.27)")
+                .request,
+                "partition \"\(text)\" is neither even nor modelled nor token counts (400,300,200) nor ratios (0.4,0.33,0.27)")
         }
     }
 
@@ -37,9 +40,13 @@ public enum Partition: Sendable, Equatable {
     }
 
     /// The chunks of a prompt in order, one per rank; chunks may be empty.
+    /// - Parameter model: what `modelled` goes by; nil where it could not be fitted, then the chunks are even.
     /// - Throws: `EngineError` (request) when the partition is for another number of ranks or tokens.
-    package func chunks(of tokens: Int, ranks: Int) throws(EngineError) -> [Range<Int>] {
+    package func chunks(of tokens: Int, ranks: Int, model: CostModel? = nil) throws(EngineError) -> [Range<Int>] {
         switch self {
+        case .modelled:
+            guard let model else { return try Partition.even.chunks(of: tokens, ranks: ranks) }
+            return Self.ranges(model.sizes(of: tokens, ranks: ranks))
         case .even:
             return Self.ranges((0..<ranks).map { tokens / ranks + ($0 < tokens % ranks ? 1 : 0) })
         case .tokens(let sizes):

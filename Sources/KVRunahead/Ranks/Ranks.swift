@@ -93,7 +93,9 @@ package final class Ranks: @unchecked Sendable {
         progress: (Double) -> Void = { _ in }
     ) throws(EngineError) -> Prefill {
         try check(tokens)
-        let chunks = try (partition ?? configuration.partition).chunks(of: tokens.count, ranks: ranks.count)
+        let partition = partition ?? configuration.partition
+        if partition == .modelled, ranks.count > 1, !isCalibrated { try calibrate() }
+        let chunks = try partition.chunks(of: tokens.count, ranks: ranks.count, model: costModel)
         length = 0
         try reset()
         let active = ranks.filter { !chunks[$0.index].isEmpty }
@@ -134,6 +136,31 @@ package final class Ranks: @unchecked Sendable {
 
     /// The rank that ended the last prefill.
     private var finished: Rank?
+
+    /// Of this model on these ranks; nil before the first modelled partition, or where the timings made no sense.
+    package private(set) var costModel: CostModel?
+    private var isCalibrated = false
+
+    /// Times chunks of growing length on the first rank alone, for about a second.
+    private func calibrate() throws(EngineError) {
+        isCalibrated = true
+        var samples: [(tokens: Int, seconds: Double)] = []
+        var spent = 0.0
+        var count = min(64, contextLength / 4)
+        while count > 0, count <= contextLength, samples.count < 3 || spent < 0.5 {
+            // Each twice, the faster counts: what disturbs a run makes it slower.
+            var seconds = Double.infinity
+            for _ in 0..<2 {
+                let alone = Partition.tokens([count] + [Int](repeating: 0, count: ranks.count - 1))
+                let taken = try prefill([Int32](repeating: 0, count: count), partition: alone).duration
+                seconds = min(seconds, taken)
+                spent += taken
+            }
+            samples.append((count, seconds))
+            count *= 2
+        }
+        costModel = CostModel(fitting: samples)
+    }
 
     /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
     /// computing ends.
