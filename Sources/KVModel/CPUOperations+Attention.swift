@@ -46,29 +46,22 @@ extension CPUOperations {
         var sight = arguments(layer, window, 0, token..<token + 1)
         let blocks = ckv_first_block(&sight)..<position / Int(CKV_KEYS) + 1
         let heads = geometry.keyValueHeads
-        // Units keep all workers busy: runs of blocks, whose rows lie together in memory; and where these are few, of one head each.
-        let together = blocks.count >= 2 * workers
-        let runs = min(blocks.count, together ? 4 * workers : max(1, (2 * workers + heads - 1) / heads))
-        let units = together ? runs : heads * runs
+        let stride = geometry.headDimension + 2
+        // As many units as keep all workers busy, each a run of blocks of one head.
+        let runs = min(blocks.count, max(1, (2 * workers + heads - 1) / heads))
+        let units = heads * runs
         while let unit = draw(units) {
-            let run = together ? unit : unit % runs
-            let first = blocks.lowerBound + blocks.count * run / runs
-            let last = blocks.lowerBound + blocks.count * (run + 1) / runs
-            guard together else {
-                partial(layer, window, unit / runs, first..<last)
-                continue
-            }
-            for block in first..<last {
-                for head in 0..<heads {
-                    if block + 1 < last { ask(layer, block + 1, head) }
-                    partial(layer, window, head, block..<block + 1)
-                }
-            }
+            let head = unit / runs
+            let run = unit % runs
+            var arguments = arguments(layer, window, head, token..<token + 1)
+            table.pointee.attention_partial(
+                &arguments, blocks.lowerBound + blocks.count * run / runs, blocks.lowerBound + blocks.count * (run + 1) / runs,
+                arena.partials + head * arena.partialBlocks * geometry.group * stride)
         }
         drawn += units + workers
         if workers > 1 { try team.synchronise(worker: worker) }
         // Few partial results are merged by every worker for itself, which costs less than waiting for each other once more.
-        if blocks.count * geometry.heads * (geometry.headDimension + 2) <= 1 << 14 {
+        if blocks.count * geometry.heads * stride <= 1 << 14 {
             replicated.insert(.init(.attended))
             for head in 0..<heads { merge(head, blocks) }
             quantise(.attended, token)
@@ -79,28 +72,6 @@ extension CPUOperations {
             finish(head, token..<token + 1)
         }
         try quantiseUnfinished()
-    }
-
-    /// What some blocks contribute to one key/value head's query heads, of a single token.
-    private func partial(_ layer: Int, _ window: Int, _ head: Int, _ blocks: Range<Int>) {
-        var arguments = arguments(layer, window, head, piece)
-        let stride = geometry.headDimension + 2
-        table.pointee.attention_partial(
-            &arguments, blocks.lowerBound, blocks.upperBound,
-            arena.partials + head * arena.partialBlocks * geometry.group * stride)
-    }
-
-    /// Asks for a head's part of a block's rows, counted in rows: the heads' rows lie together, and reading them one head at a time waits
-    /// for memory again and again.
-    private func ask(_ layer: Int, _ block: Int, _ head: Int) {
-        let keys = Int(CKV_KEYS)
-        let heads = geometry.keyValueHeads
-        let end = job.chunk.lowerBound + piece.upperBound
-        let first = min(end, block * keys + keys * head / heads)
-        let rows = first..<max(first, min(end, block * keys + keys * (head + 1) / heads))
-        let (key, value) = (cache.keys(layer, rows), cache.values(layer, rows))
-        ckv_prefetch(key.baseAddress, key.count)
-        ckv_prefetch(value.baseAddress, value.count)
     }
 
     /// One key/value head's query heads, of a single token that sees `blocks`.

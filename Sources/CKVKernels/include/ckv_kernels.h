@@ -153,10 +153,6 @@ typedef void (*ckv_partial_fn)(const ckv_attention *, size_t begin, size_t end, 
 // Merges `blocks` blocks (>= 1) of one head, `stride` floats apart, into out[head_dim]. The caller passes the partials from block
 // ckv_first_block on, and how many blocks these are.
 typedef void (*ckv_merge_fn)(const float *partials, size_t blocks, size_t stride, size_t head_dim, float *out);
-// Asks for memory that will be read soon, into the second-level cache.
-static inline void ckv_prefetch(const void *p, size_t bytes) {
-    for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch((const char *)p + byte, 0, 2);
-}
 // Bytes of scratch for up to `tokens` query tokens.
 size_t ckv_attention_scratch(size_t head_dim, size_t group, size_t tokens);
 
