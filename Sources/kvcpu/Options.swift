@@ -72,7 +72,9 @@ struct EngineOptions: ParsableArguments {
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
     var activations = Configuration.Activations.int8
     @Option(
-        help: "Instruction set of the kernels: scalar, avx2, avxvnni, avx512; default: KVCPU_ISA, else the best of this machine")
+        help:
+            "Instruction set of the kernels: scalar, avx2, avxvnni, avx512, neon; default: KVCPU_ISA, else the best of this machine"
+    )
     var isa: String?
 
     func validate() throws {
