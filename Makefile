@@ -74,4 +74,4 @@ lint:
 
 ## make clean   removes what was built (not the model)
 clean:
-	rm -rf .build .build-tsan .build-asan Benchmarks/.build
+	rm -rf .build .build-* Benchmarks/.build

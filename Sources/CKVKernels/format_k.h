@@ -38,3 +38,19 @@ static inline void synthesise_super(char *block, float deviation, float mean) {
     memcpy(block + 8, block + 4, 4);
     for (int k = 12; k < 16; k++) block[k] = (char)((block[k] & 15) * 17);
 }
+
+// The rest of such a format's file, from its `block` and `unpack`; `spread` and `mean` are those of random integers.
+#define CKV_SUPER(symbol, kind, type, name, spread, mean)                                                               \
+    static void dequantise(const void *in, float *out, size_t n) {                                                      \
+        for (size_t b = 0; b < n / 256; b++) {                                                                          \
+            uint8_t head[20], q[256];                                                                                   \
+            unpack((const char *)in + b * sizeof(block), head, q);                                                      \
+            dequantise_super(head, q, out + b * 256);                                                                   \
+        }                                                                                                               \
+    }                                                                                                                   \
+    static void synthesise(void *blocks, size_t n, float deviation) {                                                   \
+        for (size_t b = 0; b < n / 256; b++) {                                                                          \
+            synthesise_super((char *)blocks + b * sizeof(block), deviation / (spread), mean);                           \
+        }                                                                                                               \
+    }                                                                                                                   \
+    CKV_QUANTISED(symbol, kind, type, name)

@@ -16,17 +16,4 @@ static void unpack(const void *in, uint8_t *head, uint8_t *q) {
     unpack_nibbles(source.q, q);
 }
 
-static void dequantise(const void *in, float *out, size_t n) {
-    for (size_t b = 0; b < n / 256; b++, out += 256) {
-        uint8_t head[20], q[256];
-        unpack((const char *)in + b * sizeof(block), head, q);
-        dequantise_super(head, q, out);
-    }
-}
-
-static void synthesise(void *blocks, size_t n, float deviation) {
-    // The standard deviation and the mean of 0 ... 15.
-    for (size_t b = 0; b < n / 256; b++) synthesise_super((char *)blocks + b * sizeof(block), deviation / 4.610f, 7.5f);
-}
-
-CKV_QUANTISED(ckv_format_q4_k, kind_q4_k, CKV_Q4_K, "Q4_K");
+CKV_SUPER(ckv_format_q4_k, kind_q4_k, CKV_Q4_K, "Q4_K", 4.610f, 7.5f);

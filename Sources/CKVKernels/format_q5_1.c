@@ -1,5 +1,5 @@
 // Q5_1: blocks of 32 weights d * q + m; bits as in Q5_0.
-#include "format.h"
+#include "format_plain.h"
 
 typedef struct {
     uint16_t d, m;
@@ -12,30 +12,8 @@ static void unpack(const void *in, uint8_t *head, uint8_t *q) {
     memcpy(&source, in, sizeof source);
     memcpy(head, &source.d, 2);
     memcpy(head + 2, &source.m, 2);
-    for (int i = 0; i < 16; i++) q[i] = source.q[i] & 15;
-    for (int i = 0; i < 16; i++) q[i + 16] = source.q[i] >> 4;
-    const uint32_t high = ckv_load32(source.high);
-    for (int i = 0; i < 32; i++) q[i] |= (uint8_t)((high >> i & 1) << 4);
+    unpack_nibbles(source.q, q);
+    unpack_fifth_bits(source.high, q);
 }
 
-static void dequantise(const void *in, float *out, size_t n) {
-    for (size_t b = 0; b < n / CKV_BLOCK; b++, out += CKV_BLOCK) {
-        uint8_t head[4], q[CKV_BLOCK];
-        unpack((const char *)in + b * sizeof(block), head, q);
-        const float d = ckv_half_float(ckv_load16(head)), m = ckv_half_float(ckv_load16(head + 2));
-        // d * q is exact (11 and 5 bits): there is one rounding, fused or not.
-        for (int i = 0; i < CKV_BLOCK; i++) out[i] = (float)q[i] * d + m;
-    }
-}
-
-static void synthesise(void *blocks, size_t n, float deviation) {
-    // The standard deviation and the mean of 0 ... 31.
-    const float d = deviation / 9.233f;
-    for (size_t b = 0; b < n / CKV_BLOCK; b++) {
-        char *out = (char *)blocks + b * sizeof(block);
-        ckv_store_half(out, d);
-        ckv_store_half(out + 2, -15.5f * d);
-    }
-}
-
-CKV_QUANTISED(ckv_format_q5_1, kind_q5_1, CKV_Q5_1, "Q5_1");
+CKV_PLAIN(ckv_format_q5_1, kind_q5_1, CKV_Q5_1, "Q5_1", 9.233f);

@@ -7,6 +7,7 @@ import Synchronization
 /// everyone's writes, and the new generation, stored with release and loaded with acquire (as part of sequentially
 /// consistent accesses), hands them to the others. Never allocates.
 package final class Barrier: @unchecked Sendable {
+    // Sendable by hand for the pointer: what it points to is atomic words, everything else is constant.
     package let count: Int
     private let strategy: WaitStrategy
     // Owned memory: line 0 arrivals, line 1 generation and signal.

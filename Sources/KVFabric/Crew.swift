@@ -8,6 +8,7 @@ import Synchronization
 /// Between them stand `jobNumber` (owner releases, workers acquire) and `remaining` (workers release, owner acquires).
 /// All other state is atomic, locked or constant.
 final class Crew: @unchecked Sendable {
+    // Sendable by hand for `job` and `refusal`: ordered as said above, which the compiler cannot see.
     typealias Job = @Sendable (_ worker: Int) -> Void
 
     let barrier: Barrier

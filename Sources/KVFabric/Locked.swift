@@ -5,6 +5,7 @@ import Glibc
 /// A pthread mutex and not `Synchronization.Mutex`: the thread sanitizer does not see the order that the latter makes
 /// on Linux, and reports races that are none.
 final class Locked<Value: Sendable>: @unchecked Sendable {
+    // Sendable by hand: `value` is touched under the mutex only.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var value: Value
 

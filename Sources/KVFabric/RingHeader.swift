@@ -18,6 +18,7 @@ import Synchronization
 /// Positions run freely through all 64 bits: what counts is their difference, modulo 2^64, and their remainder by the
 /// capacity, a power of two. Lines lie two cache lines apart (``CacheLine``).
 struct RingHeader: @unchecked Sendable {
+    // Sendable by hand for pointers into shared memory: what changes there is atomic words, the rest is constant.
     static let bytes = 4096
     static let magic: UInt64 = 0x3147_4e49_5256_4b21  // "!KVRING1" as little-endian bytes
     static let version: UInt32 = 1

@@ -5,6 +5,7 @@ import Synchronization
 /// One side of a ring as the other side sees it: who it is, whether it has closed, when it last showed a sign of life.
 /// Written by that side alone.
 struct RingParty: @unchecked Sendable {
+    // Sendable by hand for pointers into shared memory: what changes there is atomic words, the rest is constant.
     private let role: String
     private let pid: SharedWord32
     private let closed: SharedWord32

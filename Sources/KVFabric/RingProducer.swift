@@ -3,6 +3,7 @@ import Synchronization
 /// The writing side of a ring. One thread at a time; handing it from thread to thread takes an order from outside
 /// (a barrier, a join). Nothing here allocates, save errors.
 package final class RingProducer: @unchecked Sendable {
+    // Sendable by hand for `reserved`: one thread at a time, as said above; all that is shared is atomic.
     private let ring: Ring
     private let header: RingHeader
     private let strategy: WaitStrategy

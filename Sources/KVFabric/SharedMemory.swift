@@ -5,6 +5,7 @@ import Glibc
 ///
 /// Shared from the start: who writes what, and in which order it is seen, is for those who use it to settle.
 package final class SharedMemory: @unchecked Sendable {
+    // Sendable by hand for the pointer, which is constant, as all else here.
     package let pointer: UnsafeMutableRawPointer
     /// Size in bytes.
     package let count: Int

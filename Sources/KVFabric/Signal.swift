@@ -12,6 +12,7 @@ import Synchronization
 /// see 3, the sequence moves on, and a futex asleep on the old sequence wakes, or never falls asleep.
 /// So the condition has to be stored, and looked at, with `.sequentiallyConsistent`.
 package struct Signal: @unchecked Sendable {
+    // Sendable by hand for pointers: what they point to is atomic.
     package static let bytes = 8
 
     private let sequence: SharedWord32

@@ -33,6 +33,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
 
     /// What one run computes.
     package struct Job: @unchecked Sendable {
+        // Sendable by hand for pointers to the caller's memory, which stays until the run has ended; logits are written by one rank each.
         /// The chunk's absolute positions.
         package var chunk = 0..<0
         /// Token ids of the chunk.

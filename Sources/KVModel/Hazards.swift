@@ -6,7 +6,7 @@ package struct Hazards {
     package init() {}
 
     /// How an operation's workers part an activation.
-    package enum Split: CaseIterable {
+    package enum Split {
         /// Each its tokens of the piece.
         case tokens
         /// Each its rows of the matrix that made it, which are the activation's elements.

@@ -82,18 +82,18 @@ package struct Perplexity: Sendable {
 
 extension Ranks {
     /// Computes and scores windows one after the other.
-    /// - Parameter progress: told of the windows done and the estimate so far; ends the measurement by returning false.
-    /// - Throws: `EngineError`.
+    /// - Parameter progress: told of the windows done and the estimate so far; what it throws ends the measurement.
+    /// - Throws: `EngineError`, and what `progress` throws.
     package func perplexity(
-        _ windows: [[Int32]], into perplexity: inout Perplexity, progress: (Int, Perplexity) -> Bool
-    ) throws(EngineError) {
+        _ windows: [[Int32]], into perplexity: inout Perplexity, progress: (Int, Perplexity) throws -> Void
+    ) throws {
         let vocabulary = model.geometry.vocabulary
         let logits = UnsafeMutableBufferPointer<Float>.allocate(capacity: perplexity.context * vocabulary)
         defer { logits.deallocate() }
         for (index, window) in windows.enumerated() {
             _ = try prefill(window, allLogits: logits.baseAddress)
             perplexity.add(window, UnsafeBufferPointer(logits))
-            if !progress(index + 1, perplexity) { throw EngineError(.cancelled, "cancelled after \(index + 1) windows") }
+            try progress(index + 1, perplexity)
         }
     }
 }

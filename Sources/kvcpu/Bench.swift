@@ -30,16 +30,9 @@ struct Bench: AsyncParsableCommand {
     var threadsPerRank: String?
     @Option(help: "even, modelled, tokens of each rank, or ratios; several apart by ;")
     var partition = "even"
-    @Option(help: "Who computes the prompt")
-    var strategy = Configuration.Strategy.runahead
-    @Option(help: "How segments go from rank to rank")
-    var link = Configuration.Link.auto
+    @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element types of the KV-cache")
     var cacheType = "f16"
-    @Option(help: "int8 or f32")
-    var activations = Configuration.Activations.int8
-    @Option(help: "Instruction set of the kernels; default: KVCPU_ISA, else the best of this machine")
-    var isa: String?
 
     func run() async throws {
         let prompts = try integers(prompts, "-p", least: 0)
@@ -88,10 +81,7 @@ struct Bench: AsyncParsableCommand {
                     configuration.ranks = ranks
                     configuration.threadsPerRank = threads
                     configuration.cacheElement = element
-                    configuration.strategy = strategy
-                    configuration.link = link
-                    configuration.activations = activations
-                    configuration.instructionSet = isa
+                    computing.apply(to: &configuration)
                     configurations.append(configuration)
                 }
             }
@@ -106,7 +96,7 @@ struct Bench: AsyncParsableCommand {
 
     /// Seconds of each repetition, after one that is not counted.
     private func prefill(_ engine: Engine, _ count: Int, _ partition: Partition) async throws -> [Double] {
-        let sequential = strategy == .sequential
+        let sequential = computing.strategy == .sequential
         return try await engine.withRanks { [repetitions] ranks, isCancelled in
             let tokens = Self.tokens(count, vocabulary: ranks.model.geometry.vocabulary)
             return try (0...repetitions).map { _ in

@@ -47,6 +47,28 @@ extension Configuration.Link: ExpressibleByArgument {}
 extension Configuration.CacheElement: ExpressibleByArgument {}
 extension Configuration.Activations: ExpressibleByArgument {}
 
+/// What run and bench alike let choose of the computation.
+struct ComputingOptions: ParsableArguments {
+    @Option(help: "Who computes the prompt")
+    var strategy = Configuration.Strategy.runahead
+    @Option(help: "How KV-cache segments go from rank to rank")
+    var link = Configuration.Link.auto
+    @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
+    var activations = Configuration.Activations.int8
+    @Option(
+        help:
+            "Instruction set of the kernels: scalar, avx2, avxvnni, avx512, neon; default: KVCPU_ISA, else the best of this machine"
+    )
+    var isa: String?
+
+    func apply(to configuration: inout Configuration) {
+        configuration.strategy = strategy
+        configuration.link = link
+        configuration.activations = activations
+        configuration.instructionSet = isa
+    }
+}
+
 /// How the engine runs.
 struct EngineOptions: ParsableArguments {
     @Option(
@@ -63,19 +85,9 @@ struct EngineOptions: ParsableArguments {
     var oversubscribe = false
     @Option(help: "even, modelled, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
     var partition = "even"
-    @Option(help: "Who computes the prompt")
-    var strategy = Configuration.Strategy.runahead
-    @Option(help: "How KV-cache segments go from rank to rank")
-    var link = Configuration.Link.auto
+    @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element type of the KV-cache")
     var cacheType = Configuration.CacheElement.f16
-    @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
-    var activations = Configuration.Activations.int8
-    @Option(
-        help:
-            "Instruction set of the kernels: scalar, avx2, avxvnni, avx512, neon; default: KVCPU_ISA, else the best of this machine"
-    )
-    var isa: String?
 
     func validate() throws {
         if let ranks, !(1...1024).contains(ranks) { throw ValidationError("--ranks is \(ranks); it must be 1 to 1024") }
@@ -92,12 +104,9 @@ struct EngineOptions: ParsableArguments {
         configuration.ranks = ranks ?? Configuration.defaultRanks()
         configuration.threadsPerRank = threadsPerRank
         configuration.fitsThreads = !oversubscribe
-        configuration.strategy = strategy
-        configuration.link = link
+        computing.apply(to: &configuration)
         configuration.partition = try Partition(parsing: partition)
         configuration.cacheElement = cacheType
-        configuration.activations = activations
-        configuration.instructionSet = isa
         return configuration
     }
 }

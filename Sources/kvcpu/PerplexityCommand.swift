@@ -29,20 +29,17 @@ struct PerplexityCommand: AsyncParsableCommand {
         if configuration.contextLength == 0 { configuration.contextLength = 512 }
         let perplexity = try Perplexity(context: configuration.contextLength)
         let engine = try await Session.open(configuration, progress: true, verbose: false)
-        let roles = try engine.tokenizer().vocabulary
+        let vocabulary = try engine.tokenizer().vocabulary
         let tokens = try engine.tokenize(text)
         // Where a text begins with BOS, so does every window.
-        let beginning = roles.bosID.flatMap { tokens.first == $0 && roles.addsBOS != false ? $0 : nil }
+        let beginning = vocabulary.bosID.flatMap { tokens.first == $0 && vocabulary.addsBOS != false ? $0 : nil }
         let windows = try perplexity.windows(of: tokens, beginning: beginning, limit: chunks < 0 ? nil : chunks)
         Terminal.note("perplexity: \(tokens.count) tokens, \(windows.count) windows of \(perplexity.context)")
         let result = try await engine.withRanks { ranks, isCancelled in
             var result = perplexity
-            var failure: Failure?
             try ranks.perplexity(windows, into: &result) { done, soFar in
-                do throws(Failure) {
-                    try Terminal.output("[\(done)]\(String(format: "%.4f", soFar.value)),")
-                } catch { failure = error }
-                return failure == nil && !isCancelled()
+                if isCancelled() { throw EngineError(.cancelled, "cancelled after \(done) windows") }
+                try Terminal.output("[\(done)]\(String(format: "%.4f", soFar.value)),")
             }
             return result
         }

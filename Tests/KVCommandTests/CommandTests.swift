@@ -131,6 +131,7 @@ final class CommandTests: XCTestCase {
         let model = try Command.standardModel()
         let text = "Hello <|im_end|> world"
         let ids = try Command(["tokenize", "-m", model, text])
+        // llama.cpp's ids, with special tokens parsed.
         XCTAssertEqual(ids.output, "[19556, 216, 2, 905]\n")
         let plain = try Command(["tokenize", "-m", model, "--no-special", text])
         XCTAssertNotEqual(plain.output, ids.output)

@@ -59,7 +59,7 @@ final class PerplexityTests: XCTestCase {
         var perplexity = try Perplexity(context: 512)
         let windows = try perplexity.windows(of: engine.tokenize(text), beginning: nil, limit: 20)
         try engine.withRanksBlocking { ranks in
-            try ranks.perplexity(windows, into: &perplexity) { _, _ in true }
+            try ranks.perplexity(windows, into: &perplexity) { _, _ in }
         }
         print("perplexity \(activations.rawValue): \(perplexity.value) +/- \(perplexity.error)")
         return perplexity.value

@@ -141,9 +141,8 @@ package final class Ranks: @unchecked Sendable {
     package private(set) var costModel: CostModel?
     private var isCalibrated = false
 
-    /// Times chunks of growing length on the first rank alone, for about a second.
+    /// Times chunks of growing length on the first rank alone: for about a second on a small model, longer where 64 tokens take long.
     private func calibrate() throws(EngineError) {
-        isCalibrated = true
         var samples: [(tokens: Int, seconds: Double)] = []
         var spent = 0.0
         var count = min(64, contextLength / 4)
@@ -160,6 +159,8 @@ package final class Ranks: @unchecked Sendable {
             count *= 2
         }
         costModel = CostModel(fitting: samples)
+        // Only now: a cancelled calibration is begun again by the next prompt.
+        isCalibrated = true
     }
 
     /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
