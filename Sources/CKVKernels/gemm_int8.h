@@ -1,10 +1,10 @@
 // Products of quantised weights and int8 activations, for every vector table. A panel is two streams of CKV_LANES rows: the halves
 // of one group, or two groups where a vector holds a whole one.
 //
-// Panel after panel, all tokens in register tiles of up to CKV_INT8_TILE: a panel's weights come from memory once and stay in
-// the second-level cache for the further tiles. A tile runs over a panel's whole length and unpacks weights on the way. Where
-// that costs much (CKV_INT8_CHUNKED, by the integers' bits) and tokens are many, they run chunk after chunk of a few blocks,
-// unpacked once for a slab of tokens, whose accumulators wait on the stack.
+// Panel after panel, as many tokens as the second-level cache holds, in register tiles of up to CKV_INT8_TILE: a panel's weights
+// come from memory once for them and stay in that cache for the further tiles. A tile runs over a panel's whole length and unpacks
+// weights on the way. Where that costs much (CKV_INT8_CHUNKED, by the integers' bits) and tokens are many, they run chunk after
+// chunk of a few blocks, unpacked once for a slab of tokens, whose accumulators wait on the stack.
 //
 // What an instruction set multiplies with is in the file CKV_INT8_KERNELS, which gives int8_dot: a block by a tile's tokens, exact.
 // With tiles of up to CKV_INT8_TOGETHER tokens, registers have room for the minima's accumulators beside the others.
@@ -15,6 +15,9 @@
 #define INT8_CHUNK 8
 #define INT8_SLAB 64
 #define INT8_MANY 16
+// Bytes of activations that stay in a second-level cache beside two panels' weights; those of 8 bits leave no room there.
+#define INT8_RESIDENT (384 << 10)
+#define INT8_SLABS(kind) (ckv_layouts[kind].bits < 8)
 
 typedef uint16_t vec_pairs __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint8_t vec_u8 __attribute__((vector_size(CKV_LANES)));
@@ -34,6 +37,7 @@ typedef struct {
     size_t row;
     const int8_chunk *chunk;   // NULL, or the unpacked blocks from `first` on
     size_t first;
+    size_t tile, tiles;        // the tile under way, and how many follow each other over the same weights
 } int8_streams;
 
 // The accumulators of a slab's tokens between chunks.
@@ -139,6 +143,16 @@ CKV_INLINE void int8_prefetch(const int streams, const int kind, const int8_stre
     }
 }
 
+// Asks for block b of the next panel, every tile for other cache lines of it.
+CKV_INLINE void int8_prefetch_panel(const int streams, const int kind, const int8_streams *s, size_t b, size_t group_bytes) {
+    const size_t bytes = ckv_span_bytes(&ckv_layouts[kind]) / (size_t)ckv_layouts[kind].blocks, lines = (bytes + 63) / 64;
+    const uint8_t *next = s->group[0] + INT8_GROUPS * group_bytes + b * bytes;
+    const size_t all = streams < INT8_GROUPS ? lines : INT8_GROUPS * lines;
+    for (size_t line = s->tile; line < all; line += s->tiles) {
+        __builtin_prefetch(next + (line < lines ? 64 * line : group_bytes + 64 * (line - lines)), 0, 2);
+    }
+}
+
 // Blocks s->first ..< end of a panel by a tile's tokens.
 CKV_INLINE void int8_blocks(
     const int tokens, const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t token, size_t end,
@@ -158,6 +172,7 @@ CKV_INLINE void int8_blocks(
     for (size_t b = s->first; b < end; b++) {
         // One token, or its two digits: every weight comes from memory for it alone.
         if (tokens <= 2) int8_prefetch(streams, kind, s, b, group_bytes);
+        else if (INT8_SLABS(kind)) int8_prefetch_panel(streams, kind, s, b, group_bytes);
         vec dot[CKV_INT8_TILE][2];
         int8_dot(tokens, streams, kind, s, b, values, p->columns, sums, dot);
         for (int i = 0; i < streams; i++) {
@@ -206,12 +221,13 @@ CKV_INLINE void int8_tile(
 
 // Tokens from ..< from + count, in tiles of like size: 7 tokens are 4 and 3, not 6 and 1.
 CKV_INLINE void int8_tiles(
-    const int streams, const int kind, const ckv_product *p, const int8_streams *s, size_t from, size_t count, size_t end,
+    const int streams, const int kind, const ckv_product *p, int8_streams *s, size_t from, size_t count, size_t end,
     int8_slab *slab
 ) {
     size_t at = 0;
-    for (size_t tiles = (count + CKV_INT8_TILE - 1) / CKV_INT8_TILE; tiles > 0; tiles--) {
-        const size_t tokens = (count - at + tiles - 1) / tiles;
+    s->tiles = (count + CKV_INT8_TILE - 1) / CKV_INT8_TILE;
+    for (s->tile = 0; s->tile < s->tiles; s->tile++) {
+        const size_t rest = s->tiles - s->tile, tokens = (count - at + rest - 1) / rest;
         switch (tokens) { INT8_CASE(1) INT8_CASE(2) INT8_CASE(3) INT8_CASE(4) INT8_CASE(5) INT8_CASE(6) }
         at += tokens;
     }
@@ -252,27 +268,41 @@ CKV_INLINE void int8_chunks(
     for (size_t t = 0; t < count; t++) int8_store(1, streams, kind, p, s, from + t, slab.acc + t, slab.off + t);
 }
 
-// A panel by all tokens.
-CKV_INLINE void int8_panel(const int streams, const int kind, const ckv_product *p, size_t group, size_t group_bytes) {
+// A panel by tokens from ..< from + count.
+CKV_INLINE void int8_panel(
+    const int streams, const int kind, const ckv_product *p, size_t group, size_t group_bytes, size_t from, size_t count
+) {
     const uint8_t *weights = (const uint8_t *)p->weights + group * group_bytes;
     const bool halves = INT8_GROUPS == 1;
     int8_streams s = {
-        {weights, halves ? weights : weights + group_bytes}, {0, halves ? CKV_LANES : 0}, group * CKV_GROUP, NULL, 0,
+        {weights, halves ? weights : weights + group_bytes}, {0, halves ? CKV_LANES : 0}, group * CKV_GROUP, NULL, 0, 0, 1,
     };
     if (!CKV_INT8_CHUNKED(ckv_layouts[kind].bits) || p->tokens < INT8_MANY) {
-        int8_tiles(streams, kind, p, &s, 0, p->tokens, p->columns / CKV_BLOCK, NULL);
+        int8_tiles(streams, kind, p, &s, from, count, p->columns / CKV_BLOCK, NULL);
         return;
     }
-    for (size_t from = 0; from < p->tokens; from += INT8_SLAB) {
-        int8_chunks(streams, kind, p, &s, from, p->tokens - from < INT8_SLAB ? p->tokens - from : INT8_SLAB);
+    for (const size_t end = from + count; from < end; from += INT8_SLAB) {
+        int8_chunks(streams, kind, p, &s, from, end - from < INT8_SLAB ? end - from : INT8_SLAB);
     }
 }
 
+// How many tokens go through all panels before the next ones: their activations then stay in the second-level cache.
+CKV_INLINE size_t int8_resident(const int kind, const ckv_product *p) {
+    const size_t most = INT8_RESIDENT / p->columns > INT8_SLAB ? INT8_RESIDENT / p->columns : INT8_SLAB;
+    if (!INT8_SLABS(kind) || p->tokens <= most) return p->tokens;
+    // Of like size, to whole tiles.
+    const size_t parts = (p->tokens + most - 1) / most, count = (p->tokens + parts - 1) / parts;
+    return (count + CKV_INT8_TILE - 1) / CKV_INT8_TILE * CKV_INT8_TILE;
+}
+
 CKV_INLINE void int8_product(const int kind, const ckv_product *p) {
-    const size_t bytes = ckv_spans_bytes(&ckv_layouts[kind], p->columns);
-    size_t group = p->group_begin;
-    for (; group + INT8_GROUPS <= p->group_end; group += INT8_GROUPS) int8_panel(2, kind, p, group, bytes);
-    if (group < p->group_end) int8_panel(1, kind, p, group, bytes);
+    const size_t bytes = ckv_spans_bytes(&ckv_layouts[kind], p->columns), step = int8_resident(kind, p);
+    for (size_t from = 0; from < p->tokens; from += step) {
+        const size_t count = p->tokens - from < step ? p->tokens - from : step;
+        size_t group = p->group_begin;
+        for (; group + INT8_GROUPS <= p->group_end; group += INT8_GROUPS) int8_panel(2, kind, p, group, bytes, from, count);
+        if (group < p->group_end) int8_panel(1, kind, p, group, bytes, from, count);
+    }
 }
 
 static void product_q4_0(const ckv_product *p) { int8_product(kind_q4_0, p); }

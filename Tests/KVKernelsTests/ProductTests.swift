@@ -101,17 +101,19 @@ final class ProductTests: XCTestCase {
         }
     }
 
-    /// Rows that are longer than the caches next to a core.
+    /// Rows that are longer than the caches next to a core; few tokens, and more than stay there at once.
     func testManyColumns() {
         var random = Random(8)
         for (index, format) in Tables.formats.enumerated() where format.pointee.quantised {
-            let (rows, columns, tokens) = (17, RandomWeights.columns(format, 32 * 515), 8)
+            let (rows, columns) = (17, RandomWeights.columns(format, 32 * 515))
             let weights = RandomWeights(format, rows: rows, columns: columns, &random)
-            let x = input(tokens * columns, &random)
-            let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
-            for table in Tables.vector {
-                let out = weights.product(table, index, x, tokens: tokens).map(\.bitPattern)
-                XCTAssertEqual(out, expected, "\(Tables.name(table)) \(format.name)")
+            for tokens in [8, 133] {
+                let x = input(tokens * columns, &random)
+                let expected = weights.product(Tables.scalar, index, x, tokens: tokens).map(\.bitPattern)
+                for table in Tables.vector {
+                    let out = weights.product(table, index, x, tokens: tokens).map(\.bitPattern)
+                    XCTAssertEqual(out, expected, "\(Tables.name(table)) \(format.name) \(tokens)")
+                }
             }
         }
     }
