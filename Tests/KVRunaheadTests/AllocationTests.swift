@@ -31,7 +31,7 @@ final class AllocationTests: XCTestCase {
             configuration.ranks = 2
             configuration.threadsPerRank = 2
             configuration.link = link
-            let ranks = try TestModels.ranks(TestModels.model(path, .int8), configuration, context: 128)
+            let ranks = try TestModels.ranks(TestModels.model(path, .int8), configuration, context: 256)
             // Once to warm lazy runtime state up.
             _ = try ranks.prefill(tokens)
             try ranks.decode(1)

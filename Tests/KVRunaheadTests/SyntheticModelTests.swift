@@ -33,6 +33,8 @@ final class SyntheticModelTests: XCTestCase {
             try sameBits("\(small),layers=3,type=\(type)")
         }
         for type in ["q4_0", "bf16"] { try sameBits("\(falcon),layers=3,type=\(type)") }
+        // As many heads on one key/value head as the 7B has.
+        try sameBits("falcon-7b,width=2272,ffn=512,vocab=333,layers=2,type=q4_0")
         for type in ["q8_0", "f32"] { try sameBits("\(grouped),layers=3,type=\(type)") }
     }
 
