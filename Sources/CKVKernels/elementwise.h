@@ -3,9 +3,17 @@
 #include <math.h>
 
 #include "ckv_kernels.h"
+#include "erf.h"
 #include "exp.h"
 
+#define CKV_SQRT_HALF 0.707106781f
+
 static inline float silu_product_one(float gate, float up) { return (gate / (1.0f + ckv_exp_inline(-gate))) * up; }
+
+static inline float gelu_one(float x) {
+    const float half = 0.5f * x;
+    return __builtin_fmaf(half, ckv_erf_inline(x * CKV_SQRT_HALF), half);
+}
 
 static inline void rotate_one(float *x, float *y, float c, float s) {
     float a = *x, b = *y, bs = b * s, bc = b * c;
@@ -19,14 +27,30 @@ static inline float norm_scale(float sum, size_t n, float eps) { return 1.0f / s
 #include "elementwise_vector.h"
 #else
 
-static void rms_norm(const float *x, const float *weight, float eps, size_t n, float *out) {
-    float part[16] = {0};
-    for (size_t i = 0; i < n; i++) part[i % 16] = __builtin_fmaf(x[i], x[i], part[i % 16]);
+static float norm_fold(float *part) {
     for (int half = 8; half; half /= 2) {
         for (int j = 0; j < half; j++) part[j] = part[j] + part[j + half];
     }
-    float s = norm_scale(part[0], n, eps);
+    return part[0];
+}
+
+static void rms_norm(const float *x, const float *weight, float eps, size_t n, float *out) {
+    float part[16] = {0};
+    for (size_t i = 0; i < n; i++) part[i % 16] = __builtin_fmaf(x[i], x[i], part[i % 16]);
+    float s = norm_scale(norm_fold(part), n, eps);
     for (size_t i = 0; i < n; i++) out[i] = (x[i] * s) * weight[i];
+}
+
+static void layer_norm(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out) {
+    float sums[16] = {0}, squares[16] = {0};
+    for (size_t i = 0; i < n; i++) sums[i % 16] = sums[i % 16] + x[i];
+    const float mean = norm_fold(sums) / (float)n;
+    for (size_t i = 0; i < n; i++) {
+        const float d = x[i] - mean;
+        squares[i % 16] = __builtin_fmaf(d, d, squares[i % 16]);
+    }
+    const float s = norm_scale(norm_fold(squares), n, eps);
+    for (size_t i = 0; i < n; i++) out[i] = __builtin_fmaf((x[i] - mean) * s, weight[i], bias[i]);
 }
 
 static void rotate_pairs(float *x, const float *angles, size_t pairs) {
@@ -40,6 +64,11 @@ static void rotate_halves(float *x, const float *angles, size_t pairs) {
 // `out` may be `gate`.
 static void silu_product(const float *gate, const float *up, size_t n, float *out) {
     for (size_t i = 0; i < n; i++) out[i] = silu_product_one(gate[i], up[i]);
+}
+
+// `out` may be `x`.
+static void gelu(const float *x, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) out[i] = gelu_one(x[i]);
 }
 
 static void add(const float *a, const float *b, size_t n, float *out) {

@@ -36,6 +36,41 @@ static void rms_norm(const float *x, const float *weight, float eps, size_t n, f
     for (; i < n; i++) out[i] = (x[i] * s) * weight[i];
 }
 
+static void layer_norm(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out) {
+    vec part[16 / CKV_LANES] = {0};
+    // What is left over, as a vector with zeros, which change neither sum.
+    float last[16] = {0};
+    const size_t whole = n / 16 * 16, rest = n % 16;
+    for (size_t i = 0; i < whole; i += 16) {
+        for (size_t j = 0; j < 16 / CKV_LANES; j++) part[j] = part[j] + vec_load(x + i + j * CKV_LANES);
+    }
+    if (rest) {
+        memcpy(last, x + whole, rest * sizeof(float));
+        for (size_t j = 0; j < 16 / CKV_LANES; j++) part[j] = part[j] + vec_load(last + j * CKV_LANES);
+    }
+    const float mean = norm_fold(part) / (float)n;
+    for (size_t j = 0; j < 16 / CKV_LANES; j++) part[j] = vec_all(0);
+    for (size_t i = 0; i < whole; i += 16) {
+        for (size_t j = 0; j < 16 / CKV_LANES; j++) {
+            const vec d = vec_load(x + i + j * CKV_LANES) - mean;
+            part[j] = vec_fma(d, d, part[j]);
+        }
+    }
+    if (rest) {
+        for (size_t j = 0; j < rest; j++) last[j] = x[whole + j] - mean;
+        for (size_t j = 0; j < 16 / CKV_LANES; j++) {
+            const vec d = vec_load(last + j * CKV_LANES);
+            part[j] = vec_fma(d, d, part[j]);
+        }
+    }
+    const float s = norm_scale(norm_fold(part), n, eps);
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) {
+        vec_store(out + i, vec_fma((vec_load(x + i) - mean) * s, vec_load(weight + i), vec_load(bias + i)));
+    }
+    for (; i < n; i++) out[i] = __builtin_fmaf((x[i] - mean) * s, weight[i], bias[i]);
+}
+
 static void rotate_pairs(float *x, const float *angles, size_t pairs) {
     size_t i = 0;
     for (; i + 4 <= pairs; i += 4) {
@@ -87,6 +122,16 @@ static void silu_product(const float *gate, const float *up, size_t n, float *ou
         vec_store(out + i, (g / (vec_all(1) + vec_exp(-g))) * vec_load(up + i));
     }
     for (; i < n; i++) out[i] = silu_product_one(gate[i], up[i]);
+}
+
+// `out` may be `x`.
+static void gelu(const float *x, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) {
+        const vec v = vec_load(x + i), half = 0.5f * v;
+        vec_store(out + i, vec_fma(half, vec_erf(v * CKV_SQRT_HALF), half));
+    }
+    for (; i < n; i++) out[i] = gelu_one(x[i]);
 }
 
 static void add(const float *a, const float *b, size_t n, float *out) {

@@ -8,9 +8,11 @@
         .gemm_float = {product_f32, product_f16, product_bf16},                                                         \
         .quantise = quantise,                                                                                           \
         .rms_norm = rms_norm,                                                                                           \
+        .layer_norm = layer_norm,                                                                                       \
         .rotate_pairs = rotate_pairs,                                                                                   \
         .rotate_halves = rotate_halves,                                                                                 \
         .silu_product = silu_product,                                                                                   \
+        .gelu = gelu,                                                                                                   \
         .add = add,                                                                                                     \
         .to_half = to_half,                                                                                             \
         .from_half = from_half,                                                                                         \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ckv_kernels.h"
+#include "erf.h"
 #include "exp.h"
 
 #define CKV_INLINE static inline __attribute__((always_inline))
@@ -33,6 +34,11 @@ CKV_INLINE vec vec_fma(vec a, vec b, vec c) { return __builtin_elementwise_fma(a
 // a > b ? a : b in every lane: where one is no number, b. (One instruction on x86.)
 CKV_INLINE vec vec_max(vec a, vec b) {
     const vec_i32 first = a > b;
+    return (vec)(((vec_i32)a & first) | ((vec_i32)b & ~first));
+}
+// a < b ? a : b in every lane: where one is no number, b.
+CKV_INLINE vec vec_min(vec a, vec b) {
+    const vec_i32 first = a < b;
     return (vec)(((vec_i32)a & first) | ((vec_i32)b & ~first));
 }
 CKV_INLINE vec4 vec4_max(vec4 a, vec4 b) {
@@ -122,6 +128,25 @@ CKV_INLINE vec vec_tanh(vec x) {
     const vec scaled = e.power * e.r, less = vec_fma(scaled, e.p, e.power - 1.0f);
     const vec t = less / (-2.0f - less);
     return (vec)(((vec_u32)t & 0x7FFFFFFFu) | sign);
+}
+
+// ckv_erf in every lane, operation by operation as in erf.h.
+CKV_INLINE vec vec_erf(vec x) {
+    const vec_u32 sign = (vec_u32)x & 0x80000000u;
+    const vec a = vec_min(vec_all(CKV_ERF_TOP), (vec)((vec_u32)x ^ sign)), u = a * a;
+    vec p = vec_all(CKV_ERF_P5), q = vec_all(CKV_ERF_Q5);
+    p = vec_fma(p, u, vec_all(CKV_ERF_P4));
+    q = vec_fma(q, u, vec_all(CKV_ERF_Q4));
+    p = vec_fma(p, u, vec_all(CKV_ERF_P3));
+    q = vec_fma(q, u, vec_all(CKV_ERF_Q3));
+    p = vec_fma(p, u, vec_all(CKV_ERF_P2));
+    q = vec_fma(q, u, vec_all(CKV_ERF_Q2));
+    p = vec_fma(p, u, vec_all(CKV_ERF_P1));
+    q = vec_fma(q, u, vec_all(CKV_ERF_Q1));
+    p = vec_fma(p, u, vec_all(CKV_ERF_P0));
+    q = vec_fma(q, u, vec_all(1));
+    const vec y = vec_min(vec_all(1), a * p / q);
+    return (vec)(((vec_u32)y & 0x7FFFFFFFu) | sign);
 }
 
 // Loads CKV_LANES elements from `p`.

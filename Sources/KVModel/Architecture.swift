@@ -19,7 +19,8 @@ package protocol Architecture: Sendable {
 /// The known architectures: one line each.
 package enum Architectures {
     package static let all: [any Architecture.Type] = [
-        Llama.self
+        Llama.self,
+        Falcon.self,
     ]
 
     /// - Throws: `ModelError` naming the architecture when it is none of `all`.

@@ -32,21 +32,41 @@ extension CPUOperations {
 
     package func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix) throws(Stopped) {
         try enter(reads: shared(input), .whole, writes: [.init(.gate), .init(.up)], .rows)
+        fillGate(rowsOf: gate) { groups in
+            product(input, gate, groups, out: row(.gate, piece.lowerBound), stride: arena[.gate].width, adding: false)
+            product(input, up, groups, out: row(.up, piece.lowerBound), stride: arena[.up].width, adding: false)
+        } activate: { token, columns in
+            let gate = row(.gate, token) + columns.lowerBound
+            table.pointee.silu_product(gate, row(.up, token) + columns.lowerBound, columns.count, gate)
+        }
+    }
+
+    package func multiplyActivated(_ input: Activation, up: Matrix) throws(Stopped) {
+        try enter(reads: shared(input), .whole, writes: .init(.gate), .rows)
+        fillGate(rowsOf: up) { groups in
+            product(input, up, groups, out: row(.gate, piece.lowerBound), stride: arena[.gate].width, adding: false)
+        } activate: { token, columns in
+            let gate = row(.gate, token) + columns.lowerBound
+            table.pointee.gelu(gate, columns.count, gate)
+        }
+    }
+
+    /// This worker's rows of `gate`, in both forms: `multiply` is given groups of rows, `activate` then each token's columns that these are.
+    private func fillGate(
+        rowsOf matrix: Matrix, multiply: (Range<Int>) -> Void, activate: (_ token: Int, _ columns: Range<Int>) -> Void
+    ) {
         // Whole activation blocks, so that a worker quantises what it has computed.
         let groupsPerBlock = Int(CKV_BLOCK / CKV_GROUP)
-        let blocks = share((gate.groups + groupsPerBlock - 1) / groupsPerBlock)
-        // Some rows at a time, which are still in the cache when they are gated.
+        let blocks = share((matrix.groups + groupsPerBlock - 1) / groupsPerBlock)
+        // Some rows at a time, which are still in the cache when they are activated.
         let step = piece.count == 1 ? blocks.count : 4
         for first in stride(from: blocks.lowerBound, to: blocks.upperBound, by: max(1, step)) {
             let last = min(first + step, blocks.upperBound)
-            let groups = first * groupsPerBlock..<min(last * groupsPerBlock, gate.groups)
-            let width = arena[.gate].width
-            product(input, gate, groups, out: row(.gate, piece.lowerBound), stride: width, adding: false)
-            product(input, up, groups, out: row(.up, piece.lowerBound), stride: width, adding: false)
-            let columns = rows(gate, groups)
+            let groups = first * groupsPerBlock..<min(last * groupsPerBlock, matrix.groups)
+            multiply(groups)
+            let columns = rows(matrix, groups)
             for token in piece {
-                let gate = row(.gate, token) + columns.lowerBound
-                table.pointee.silu_product(gate, row(.up, token) + columns.lowerBound, columns.count, gate)
+                activate(token, columns)
                 quantise(.gate, token, columns: columns)
             }
         }
@@ -85,6 +105,7 @@ extension CPUOperations {
             product.x = UnsafePointer(x)
             product.out = out
             matrix.product(&product)
+            add(matrix.bias, rows(matrix, groups), to: out)
             return
         }
         let digits = arena.digits[worker]
@@ -100,6 +121,14 @@ extension CPUOperations {
         product.out_stride = matrix.rows
         matrix.product(&product)
         table.pointee.add(both + rows.lowerBound, both + matrix.rows + rows.lowerBound, rows.count, out + rows.lowerBound)
+        add(matrix.bias, rows, to: out)
+    }
+
+    /// The given elements of a product's row += those of the bias.
+    private func add(_ bias: Vector?, _ rows: Range<Int>, to row: UnsafeMutablePointer<Float>) {
+        guard let bias else { return }
+        let target = row + rows.lowerBound
+        table.pointee.add(target, bias.values + rows.lowerBound, rows.count, target)
     }
 
     private func arguments(_ matrix: Matrix, _ groups: Range<Int>) -> ckv_product {
@@ -132,5 +161,6 @@ extension CPUOperations {
         product.out_stride = stride
         product.accumulate = adding
         matrix.product(&product)
+        for token in 0..<piece.count { add(matrix.bias, rows(matrix, groups), to: out + token * stride) }
     }
 }

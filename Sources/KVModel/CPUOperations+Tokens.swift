@@ -18,9 +18,7 @@ extension CPUOperations {
         }
     }
 
-    package func normalise(
-        _ input: Activation, by weight: Vector, epsilon: Float, into output: Activation
-    ) throws(Stopped) {
+    package func normalise(_ input: Activation, by norm: Norm, into output: Activation) throws(Stopped) {
         // A single token would keep one worker busy and all waiting for it: every worker computes it for itself.
         let alone = piece.count == 1 && output == .normed
         if alone {
@@ -31,7 +29,12 @@ extension CPUOperations {
         }
         for token in alone ? piece : own {
             let target = row(output, token)
-            table.pointee.rms_norm(row(input, token), weight.values, epsilon, weight.count, target)
+            switch norm {
+            case .rootMeanSquare(let weight, let epsilon):
+                table.pointee.rms_norm(row(input, token), weight.values, epsilon, weight.count, target)
+            case .layer(let weight, let bias, let epsilon):
+                table.pointee.layer_norm(row(input, token), weight.values, bias.values, epsilon, weight.count, target)
+            }
             quantise(output, token)
         }
     }

@@ -50,7 +50,16 @@ struct HyperparameterReader {
         if value != allowed { throw ModelError(.unsupported, "\(file.path): \(prefix).\(key) is \(value): \(reason)") }
     }
 
-    func geometry() throws(ModelError) -> Geometry {
+    func refuse(_ key: String, otherThan allowed: String, because reason: String) throws(ModelError) {
+        let value: String
+        do { value = try file.metadata.string("\(prefix).\(key)", default: allowed) } catch {
+            throw ModelError(.badMetadata, "\(error)")
+        }
+        if value != allowed { throw ModelError(.unsupported, "\(file.path): \(prefix).\(key) is \"\(value)\": \(reason)") }
+    }
+
+    /// - Parameter pairing: of the file's query and key rows.
+    func geometry(pairing: Rotary.Pairing) throws(ModelError) -> Geometry {
         let embedding = try integer("embedding_length")
         let heads = try integer("attention.head_count", limit: 1 << 16)
         let keyValueHeads = try integer("attention.head_count_kv", default: heads, limit: 1 << 16)
@@ -70,7 +79,7 @@ struct HyperparameterReader {
             keyValueHeads: keyValueHeads, headDimension: headDimension,
             feedForward: try integer("feed_forward_length"), vocabulary: try vocabulary(),
             contextLength: try integer("context_length", limit: 1 << 30),
-            rotary: try rotary(headDimension: headDimension))
+            rotary: try rotary(headDimension: headDimension, pairing))
     }
 
     /// Rows of the embedding table: the truth about the vocabulary's size, whatever `vocab_size` says.
@@ -81,7 +90,7 @@ struct HyperparameterReader {
         return tensor.dimensions[1]
     }
 
-    private func rotary(headDimension: Int) throws(ModelError) -> Rotary {
+    private func rotary(headDimension: Int, _ pairing: Rotary.Pairing) throws(ModelError) -> Rotary {
         let dimension = try integer("rope.dimension_count", default: headDimension, limit: headDimension)
         guard dimension % 2 == 0 else {
             throw ModelError(.badMetadata, "\(file.path): \(prefix).rope.dimension_count is \(dimension); it must be even")
@@ -96,7 +105,7 @@ struct HyperparameterReader {
         }
         return Rotary(
             dimension: dimension, base: Double(try float("rope.freq_base", default: 10_000)),
-            scaling: try scaling(), pairing: .adjacent, factors: factors)
+            scaling: try scaling(), pairing: pairing, factors: factors)
     }
 
     private func scaling() throws(ModelError) -> Rotary.Scaling {

@@ -5,18 +5,17 @@ package struct Llama: Architecture {
     package static let names = ["llama"]
 
     struct Layer {
-        let attentionNorm: Vector
+        let attentionNorm: Norm
         let query, keyValue, queryKeyValue: [Projection]
         let output: Matrix
-        let feedForwardNorm: Vector
+        let feedForwardNorm: Norm
         let gate, up, down: Matrix
     }
 
     package let geometry: Geometry
-    let epsilon: Float
     let embedding: Table
     let layers: [Layer]
-    let outputNorm: Vector
+    let outputNorm: Norm
     let output: Matrix
 
     package func forward(on operations: any Operations, attention: any Attention) throws(Stopped) {
@@ -43,7 +42,7 @@ package struct Llama: Architecture {
         operations.keepLogitsTokens()
         for piece in 0..<operations.pieces {
             operations.begin(piece: piece)
-            try operations.normalise(.hidden, by: outputNorm, epsilon: epsilon, into: .normed)
+            try operations.normalise(.hidden, by: outputNorm, into: .normed)
             try operations.project(.normed, by: output)
         }
     }
@@ -51,7 +50,7 @@ package struct Llama: Architecture {
     /// hidden → normed → query, key, value, rotated.
     private func project(_ index: Int, query: Bool, keyValue: Bool, on operations: any Operations) throws(Stopped) {
         let layer = layers[index]
-        try operations.normalise(.hidden, by: layer.attentionNorm, epsilon: epsilon, into: .normed)
+        try operations.normalise(.hidden, by: layer.attentionNorm, into: .normed)
         try operations.multiply(
             .normed, by: query && keyValue ? layer.queryKeyValue : query ? layer.query : layer.keyValue)
         if keyValue { try operations.rotate(.key) }
@@ -61,7 +60,7 @@ package struct Llama: Architecture {
     /// attended → hidden, and the feed-forward block on top.
     private func feedForward(_ layer: Layer, on operations: any Operations) throws(Stopped) {
         try operations.multiply(.attended, by: layer.output, addingTo: .hidden)
-        try operations.normalise(.hidden, by: layer.feedForwardNorm, epsilon: epsilon, into: .normed)
+        try operations.normalise(.hidden, by: layer.feedForwardNorm, into: .normed)
         try operations.multiplyGated(.normed, gate: layer.gate, up: layer.up)
         try operations.multiply(.gate, by: layer.down, addingTo: .hidden)
     }
@@ -70,10 +69,13 @@ package struct Llama: Architecture {
         let reader = try HyperparameterReader(file, prefix: "llama")
         try reader.refuse("expert_count", otherThan: 0, because: "mixtures of experts are not supported yet")
         try reader.refuse("attention.sliding_window", otherThan: 0, because: "sliding windows are not supported yet")
-        let geometry = try reader.geometry()
+        let geometry = try reader.geometry(pairing: .adjacent)
         self.geometry = geometry
-        epsilon = try reader.float("attention.layer_norm_rms_epsilon")
+        let epsilon = try reader.float("attention.layer_norm_rms_epsilon")
         let width = geometry.embedding
+        func norm(_ name: String) throws(ModelError) -> Norm {
+            .rootMeanSquare(weight: try weights.vector(name, count: width), epsilon: epsilon)
+        }
         embedding = try weights.table("token_embd.weight", columns: width, rows: geometry.vocabulary)
         var layers: [Layer] = []
         for index in 0..<geometry.layers {
@@ -89,16 +91,16 @@ package struct Llama: Architecture {
             ]
             layers.append(
                 Layer(
-                    attentionNorm: try weights.vector(name("attn_norm"), count: width),
+                    attentionNorm: try norm(name("attn_norm")),
                     query: query, keyValue: keyValue, queryKeyValue: query + keyValue,
                     output: try matrix("attn_output", geometry.queryWidth, width),
-                    feedForwardNorm: try weights.vector(name("ffn_norm"), count: width),
+                    feedForwardNorm: try norm(name("ffn_norm")),
                     gate: try matrix("ffn_gate", width, geometry.feedForward),
                     up: try matrix("ffn_up", width, geometry.feedForward),
                     down: try matrix("ffn_down", geometry.feedForward, width)))
         }
         self.layers = layers
-        outputNorm = try weights.vector("output_norm.weight", count: width)
+        outputNorm = try norm("output_norm.weight")
         // Tied embeddings: the file has no output matrix of its own.
         let outputName = weights.has("output.weight") ? "output.weight" : "token_embd.weight"
         output = try weights.matrix(outputName, columns: width, rows: geometry.vocabulary)

@@ -14,6 +14,14 @@ package struct Projection: Sendable {
     }
 }
 
+/// How tokens' rows are brought to one size.
+package enum Norm: Sendable {
+    /// x / √(mean of x²) · weight.
+    case rootMeanSquare(weight: Vector, epsilon: Float)
+    /// (x − mean) / √variance · weight + bias.
+    case layer(weight: Vector, bias: Vector, epsilon: Float)
+}
+
 /// What an architecture may ask for. A rank's tokens (its chunk) are handled in pieces, so that scratch stays in the cache whatever the chunk.
 /// Every worker of a team makes the same calls in the same order; the implementation splits each one's work and orders them.
 package protocol Operations: AnyObject {
@@ -25,9 +33,9 @@ package protocol Operations: AnyObject {
     func begin(piece index: Int)
     /// hidden = the tokens' rows of `table`.
     func embed(_ table: Table) throws(Stopped)
-    /// output = RMSNorm(input) · weight.
-    func normalise(_ input: Activation, by weight: Vector, epsilon: Float, into output: Activation) throws(Stopped)
-    /// Each projection's output = its matrix · input.
+    /// output = norm(input).
+    func normalise(_ input: Activation, by norm: Norm, into output: Activation) throws(Stopped)
+    /// Each projection's output = its matrix · input. Wherever a matrix has a bias, its products have it too.
     func multiply(_ input: Activation, by projections: [Projection]) throws(Stopped)
     /// output += matrix · input.
     func multiply(_ input: Activation, by matrix: Matrix, addingTo output: Activation) throws(Stopped)
@@ -39,6 +47,8 @@ package protocol Operations: AnyObject {
     func attend(layer: Int) throws(Stopped)
     /// gate = silu(gate · input) · (up · input), the feed-forward block's SwiGLU; both matrices have the same shape.
     func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix) throws(Stopped)
+    /// gate = gelu(up · input), the feed-forward block's without a gate.
+    func multiplyActivated(_ input: Activation, up: Matrix) throws(Stopped)
     /// Drops all tokens whose logits nobody asked for.
     func keepLogitsTokens()
     /// The tokens' logits = matrix · input.

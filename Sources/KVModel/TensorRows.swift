@@ -13,6 +13,14 @@ enum TensorRows: @unchecked Sendable {
         }
     }
 
+    /// The same without the first `count` rows.
+    func from(_ count: Int) -> TensorRows {
+        switch self {
+        case .mapped(let base, let rowBytes): .mapped(base + count * rowBytes, rowBytes: rowBytes)
+        case .made(let maker): .made(maker.from(count))
+        }
+    }
+
     /// Gives rows to `body`, `rowBytes` apart; made ones lie in `scratch`.
     func with(_ rows: Range<Int>, scratch: inout [UInt8], _ body: (UnsafeRawPointer) -> Void) {
         switch self {
@@ -35,6 +43,8 @@ struct MadeRows: @unchecked Sendable {
     private let key: UInt64
     private let columns: Int
     let rowBytes: Int
+    /// The tensor's row that is row 0 here.
+    private var first = 0
 
     init(seed: UInt64, tensor: String, format: UnsafePointer<ckv_format>, columns: Int) {
         self.format = format
@@ -48,9 +58,15 @@ struct MadeRows: @unchecked Sendable {
         self.key = key
     }
 
+    func from(_ count: Int) -> MadeRows {
+        var rows = self
+        rows.first += count
+        return rows
+    }
+
     func make(_ rows: Range<Int>, into out: UnsafeMutableRawPointer) {
         for row in rows {
-            ckv_synthesise(format, key, row, columns, out + (row - rows.lowerBound) * rowBytes)
+            ckv_synthesise(format, key, first + row, columns, out + (row - rows.lowerBound) * rowBytes)
         }
     }
 }

@@ -14,7 +14,7 @@ package enum ActivationType: String, Sendable, CaseIterable {
     case float = "f32"
 }
 
-/// A float vector (norm weights), [count].
+/// A float vector (norm weights, biases), [count].
 package struct Vector: @unchecked Sendable {
     // Immutable after load; owned by `Weights`.
     let values: UnsafePointer<Float>
@@ -28,6 +28,8 @@ package struct Matrix: @unchecked Sendable {
     package let columns: Int
     /// Takes int8 activations.
     package let quantised: Bool
+    /// What is added to its products, [rows].
+    package let bias: Vector?
     // Written by `Weights.pack` before any use; owned by `Weights`.
     let packed: UnsafeMutableRawPointer
     let packedBytes: Int
@@ -108,11 +110,16 @@ package final class Weights: @unchecked Sendable {
     // MARK: Declaring
 
     package func vector(_ name: String, count: Int) throws(ModelError) -> Vector {
-        let info = try tensor(name, [count])
-        let values = file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: count)
-        let base = try reserve(count * MemoryLayout<Float>.stride, for: name).assumingMemoryBound(to: Float.self)
-        base.update(from: values, count: count)
-        return Vector(values: UnsafePointer(base), count: count)
+        try vector(name, of: count, 0..<count)
+    }
+
+    /// Some elements of a vector of `total`.
+    private func vector(_ name: String, of total: Int, _ range: Range<Int>) throws(ModelError) -> Vector {
+        let info = try tensor(name, [total])
+        let values = file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: total)
+        let base = try reserve(range.count * MemoryLayout<Float>.stride, for: name).assumingMemoryBound(to: Float.self)
+        for index in range { base[index - range.lowerBound] = values[index] }
+        return Vector(values: UnsafePointer(base), count: range.count)
     }
 
     package func table(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Table {
@@ -131,9 +138,19 @@ package final class Weights: @unchecked Sendable {
         return Table(bytes: base, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
     }
 
-    package func matrix(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Matrix {
-        if let known = matrices[name] { return known }
-        let info = try tensor(name, [columns, rows])
+    package func matrix(_ name: String, columns: Int, rows: Int, bias: String? = nil) throws(ModelError) -> Matrix {
+        try matrix(name, columns: columns, of: rows, rows: 0..<rows, bias: bias)
+    }
+
+    /// Some rows of a tensor of `total`, as a matrix of its own: parts that are multiplied apart (query, key and value of one tensor).
+    /// - Parameter bias: the tensor, [total], that is added to the products.
+    package func matrix(
+        _ name: String, columns: Int, of total: Int, rows range: Range<Int>, bias: String? = nil
+    ) throws(ModelError) -> Matrix {
+        let key = "\(name) \(range) \(bias ?? "")"
+        if let known = matrices[key] { return known }
+        let info = try tensor(name, [columns, total])
+        let rows = range.count
         let format = try format(of: info)
         let exact = activations == .float && format.pointee.quantised
         guard let target = exact ? ckv_format_of(CKV_F32.rawValue) : format,
@@ -143,11 +160,13 @@ package final class Weights: @unchecked Sendable {
         let groupBytes = packedBytes(columns)
         let matrix = Matrix(
             name: name, rows: rows, columns: columns, quantised: target.pointee.quantised,
+            bias: try bias.map { name throws(ModelError) in try vector(name, of: total, range) },
             packed: try reserve(groups * groupBytes, for: name), packedBytes: groups * groupBytes, product: product)
         pending.append(
             Pending(
-                matrix: matrix, rows: try self.rows(of: info, format), format: format, target: target, groupBytes: groupBytes))
-        matrices[name] = matrix
+                matrix: matrix, rows: try self.rows(of: info, format).from(range.lowerBound), format: format, target: target,
+                groupBytes: groupBytes))
+        matrices[key] = matrix
         if matrix.quantised { needsInt8 = true } else { needsFloat = true }
         return matrix
     }

@@ -318,18 +318,20 @@ static void check_elements(void) {
     for (size_t i = 0; i < COUNT(counts); i++) {
         const size_t n = counts[i], bytes = n * sizeof(float);
         // Up to e^200 and down to e^-200.
-        float *a = random_floats(n, 5), *b = random_floats(n, 1), *out[5][2];
+        float *a = random_floats(n, 5), *b = random_floats(n, 1), *out[7][2];
         for (int k = 0; k < 2; k++) {
             const ckv_table *by = k ? table : scalar;
-            for (int f = 0; f < 5; f++) memcpy(out[f][k] = room(bytes), a, bytes);
+            for (int f = 0; f < 7; f++) memcpy(out[f][k] = room(bytes), a, bytes);
             by->rms_norm(a, b, 1e-5f, n, out[0][k]);
             by->silu_product(out[1][k], b, n, out[1][k]);
             by->add(a, b, n, out[2][k]);
             by->rotate_pairs(out[3][k], b, n / 2);
             by->rotate_halves(out[4][k], b, n / 2);
+            by->layer_norm(a, b, b, 1e-5f, n, out[5][k]);
+            by->gelu(out[6][k], n, out[6][k]);
         }
-        const char *names[] = {"rms_norm", "silu_product", "add", "rotate_pairs", "rotate_halves"};
-        for (int f = 0; f < 5; f++) {
+        const char *names[] = {"rms_norm", "silu_product", "add", "rotate_pairs", "rotate_halves", "layer_norm", "gelu"};
+        for (int f = 0; f < 7; f++) {
             same(out[f][0], out[f][1], bytes, "%s of %zu", names[f], n);
             free(out[f][0]);
             free(out[f][1]);
@@ -337,6 +339,28 @@ static void check_elements(void) {
         free(a);
         free(b);
     }
+}
+
+// Floats of every kind, all exponents among them.
+static void check_gelu(void) {
+    const size_t count = 1 << 20;
+    float *x = room(count * sizeof(float)), *out[2];
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t bits = random_bits();
+        memcpy(&x[i], &bits, 4);
+        // No numbers are left to the hardware's choice of their bits.
+        if (x[i] != x[i]) x[i] = random_float(6);
+    }
+    for (int i = 0; i < 2; i++) {
+        out[i] = room(count * sizeof(float));
+        (i ? table : scalar)->gelu(x, count, out[i]);
+        for (size_t k = 0; k < count; k++) {
+            if (out[i][k] != out[i][k]) out[i][k] = 0;
+        }
+    }
+    same(out[0], out[1], count * sizeof(float), "gelu of any float");
+    void *all[] = {x, out[0], out[1]};
+    for (size_t i = 0; i < COUNT(all); i++) free(all[i]);
 }
 
 int main(int count, char **names) {
@@ -357,6 +381,7 @@ int main(int count, char **names) {
         check_quantise();
         check_halves();
         check_elements();
+        check_gelu();
         check_attention();
         check_products();
         printf("%s equals %s in %zu comparisons\n", table->name, scalar->name, comparisons);

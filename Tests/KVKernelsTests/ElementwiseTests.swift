@@ -44,6 +44,101 @@ final class ElementwiseTests: XCTestCase {
         }
     }
 
+    func testLayerNorm() {
+        each([1, 2, 15, 16, 17, 33, 96, 576, 1000, 4544]) { count, plain, weight, table in
+            let bias = weight.reversed().map { $0 * 3 }
+            // Around zero, and far from it: the mean is taken off before anything is squared.
+            for offset in [Float(0), 1000] {
+                let x = plain.map { $0 + offset }
+                var out = [Float](repeating: .nan, count: count)
+                var reference = out
+                table.pointee.layer_norm(x, weight, bias, 1e-5, count, &out)
+                Tables.scalar.pointee.layer_norm(x, weight, bias, 1e-5, count, &reference)
+                XCTAssertEqual(out.map(\.bitPattern), reference.map(\.bitPattern), Tables.name(table))
+                let mean = x.reduce(0.0) { $0 + Double($1) } / Double(count)
+                let variance = x.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / Double(count)
+                // A mean's rounding is that of the numbers it is taken from.
+                let accuracy = 2e-6 + Double(offset) * 2e-7
+                for i in 0..<count where count > 1 {
+                    let truth = (Double(x[i]) - mean) / (variance + 1e-5).squareRoot() * Double(weight[i]) + Double(bias[i])
+                    XCTAssertEqual(Double(out[i]), truth, accuracy: accuracy * max(1, abs(truth)), "\(count) \(offset)")
+                }
+            }
+        }
+    }
+
+    /// Of one number, and of equal ones, nothing is left but the bias.
+    func testLayerNormOfEqualNumbers() {
+        for table in Tables.all {
+            for count in [1, 8, 37] {
+                let bias = (0..<count).map { Float($0) - 0.5 }
+                var out = [Float](repeating: .nan, count: count)
+                let x = [Float](repeating: 0.75, count: count), weight = [Float](repeating: 2, count: count)
+                table.pointee.layer_norm(x, weight, bias, 1e-5, count, &out)
+                XCTAssertEqual(out, bias, Tables.name(table))
+            }
+        }
+    }
+
+    func testErrorFunction() {
+        XCTAssertEqual(ckv_erf(0).bitPattern, Float(0).bitPattern)
+        XCTAssertEqual(ckv_erf(-0.0).bitPattern, Float(-0.0).bitPattern)
+        XCTAssertEqual(ckv_erf(.infinity), 1)
+        XCTAssertEqual(ckv_erf(-.infinity), -1)
+        XCTAssertEqual(ckv_erf(4), 1)
+        XCTAssertTrue(ckv_erf(.nan).isNaN)
+        var worst = 0.0, difference = 0.0
+        func check(_ x: Float) {
+            let truth = erf(Double(x))
+            let error = abs(Double(ckv_erf(x)) - truth)
+            worst = max(worst, error / Double(Float(truth).ulp))
+            difference = max(difference, error)
+            XCTAssertLessThanOrEqual(ckv_erf(x), 1)
+            XCTAssertEqual(ckv_erf(-x), -ckv_erf(x))
+        }
+        for step in 1...60_000 { check(Float(step) * 7.3e-5) }
+        // Small ones, where erf is nearly a straight line.
+        for step in 0...4000 { check(exp(-Float(step) * 0.015)) }
+        XCTAssertLessThan(worst, 6)
+        XCTAssertLessThan(difference, 4e-7)
+    }
+
+    func testGELU() {
+        each([1, 7, 8, 16, 33, 160, 1000]) { count, x, small, table in
+            for x in [x, small] {
+                var out = x
+                var reference = x
+                table.pointee.gelu(out, count, &out)
+                Tables.scalar.pointee.gelu(x, count, &reference)
+                XCTAssertEqual(out.map(\.bitPattern), reference.map(\.bitPattern), Tables.name(table))
+                for i in 0..<count {
+                    let truth = Double(x[i]) * 0.5 * erfc(-Double(x[i]) * 0.5.squareRoot())
+                    XCTAssertEqual(Double(out[i]), truth, accuracy: 2e-7 * max(1, abs(Double(x[i]))))
+                }
+            }
+        }
+    }
+
+    /// What no activation should be: faults stay faults, and both tails end where they should.
+    func testGELUOfExtremes() {
+        let least = Float.leastNonzeroMagnitude
+        let x: [Float] = [
+            0, -0.0, least, -least, 1e30, -1e30, 6, -6, 5.5579, -5.5579, .nan, .infinity, -.infinity, 3e38, -3e38, 1e-38,
+        ]
+        for table in Tables.all {
+            var out = [Float](repeating: 5, count: x.count)
+            var reference = out
+            table.pointee.gelu(x, x.count, &out)
+            Tables.scalar.pointee.gelu(x, x.count, &reference)
+            XCTAssertEqual(out.map(\.bitPattern), reference.map(\.bitPattern), Tables.name(table))
+            XCTAssertEqual(out[0], 0)
+            XCTAssertEqual([out[4], out[6], out[11], out[13]], [1e30, 6, .infinity, 3e38])
+            XCTAssertEqual([out[5], out[7], out[14]], [0, 0, 0])
+            XCTAssertTrue(out[10].isNaN)
+            XCTAssertTrue(out[12].isNaN)
+        }
+    }
+
     func testSilu() {
         each([1, 7, 8, 160, 1000]) { count, gate, up, table in
             var out = gate

@@ -13,25 +13,25 @@ final class AllocationTests: XCTestCase {
             throw XCTSkip("unoptimised Swift keeps closures and tuples on the heap: counted in release")
         #else
             try XCTSkipUnless(malloc_count_works(), "allocations cannot be counted in this build")
-            try count()
+            for name in ["q-llama-q8_0", "falcon-7b"] { try count(name) }
         #endif
     }
 
-    private func count() throws {
+    private func count(_ name: String) throws {
         let before = malloc_count()
         let probe = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 8)
         XCTAssertGreaterThan(malloc_count(), before, "the counter does not count")
         probe.deallocate()
 
-        let path = try TestModels.fixture("q-llama-q8_0")
-        let tokens = try SafetensorsFile(path: try Fixtures.require("q-llama-q8_0/expected.safetensors"))
+        let path = try TestModels.fixture(name)
+        let tokens = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
             .integers("input_ids").map(Int32.init)
         for link in [Configuration.Link.ring, .shared] {
             var configuration = Configuration(model: path)
             configuration.ranks = 2
             configuration.threadsPerRank = 2
             configuration.link = link
-            let ranks = try TestModels.ranks(TestModels.model(path, .int8), configuration, context: 128)
+            let ranks = try TestModels.ranks(TestModels.model(path, .int8), configuration, context: 256)
             // Once to warm lazy runtime state up.
             _ = try ranks.prefill(tokens)
             try ranks.decode(1)

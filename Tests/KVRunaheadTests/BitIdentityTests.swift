@@ -85,6 +85,12 @@ final class BitIdentityTests: XCTestCase {
             TestModels.fixture("llama-mha-tied-rope3"), .int8, tokens: fixtureTokens("llama-mha-tied-rope3"), Matrix())
     }
 
+    func testFalconFixtures() throws {
+        for name in ["falcon-7b", "falcon-40b"] {
+            try check(TestModels.fixture(name), .int8, tokens: fixtureTokens(name), Matrix(random: 6))
+        }
+    }
+
     func testQuantisedFixture() throws {
         let tokens = try fixtureTokens("q-llama-q8_0")
         for activations in ActivationType.allCases {
@@ -135,7 +141,7 @@ final class BitIdentityTests: XCTestCase {
 
     /// Every instruction set of this machine gives the scalar reference's bits.
     func testInstructionSets() throws {
-        for name in ["llama-gqa", "q-llama-q8_0"] {
+        for name in ["llama-gqa", "q-llama-q8_0", "falcon-7b", "falcon-40b"] {
             let tokens = try fixtureTokens(name)
             var reference: RunBits?
             for kernels in Kernels.supported.reversed() {

@@ -12,6 +12,9 @@ final class FixtureTests: XCTestCase {
     func testQ8WithFloatActivations() throws { try check("q-llama-q8_0") }
     func testQ4KMWithFloatActivations() throws { try check("q-llama-q4_k_m") }
 
+    func testFalconMultiQuery() throws { try check("falcon-7b") }
+    func testFalconGroupedQuery() throws { try check("falcon-40b") }
+
     func check(_ name: String, ranks: Int = 3) throws {
         let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
         let tokens = try expected.integers("input_ids").map(Int32.init)
@@ -31,6 +34,7 @@ final class FixtureTests: XCTestCase {
         XCTAssertEqual(logits.count, truth.count)
         let error = zip(logits, truth).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
         XCTAssertLessThanOrEqual(error, 5e-4, "\(name): logits")
+        XCTAssertGreaterThan(error, 0)
         print("\(name): largest logit error \(error)")
         try checkCache(name, team.cache, expected, positions: tokens.count)
 
@@ -70,10 +74,11 @@ final class FixtureTests: XCTestCase {
         XCTAssertGreaterThan(error, 0)
     }
 
-    /// Keys are stored with adjacent pairs, the fixture's with halves.
+    /// The fixture's keys have halves; llama's are stored with adjacent pairs.
     func checkCache(_ name: String, _ cache: KVCache, _ expected: SafetensorsFile, positions: Int) throws {
         let geometry = cache.geometry
         let width = geometry.headDimension
+        let inOrder = geometry.rotary.pairing == .halves
         for (tensor, isValue) in [("k_cache", false), ("v_cache", true)] {
             let truth = try expected.floats(tensor)
             let largest = truth.reduce(Float(0)) { max($0, abs($1)) }
@@ -84,7 +89,8 @@ final class FixtureTests: XCTestCase {
                     let base = (layer * geometry.keyValueHeads + head) * positions * width
                     for position in 0..<positions {
                         for element in 0..<width {
-                            let source = isValue ? element : element < width / 2 ? 2 * element : 2 * (element - width / 2) + 1
+                            let adjacent = element < width / 2 ? 2 * element : 2 * (element - width / 2) + 1
+                            let source = isValue || inOrder ? element : adjacent
                             let value = rows[position * width + source]
                             error = max(error, abs(value - truth[base + position * width + element]))
                         }

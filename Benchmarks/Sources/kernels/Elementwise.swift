@@ -68,10 +68,12 @@ struct Elementwise {
 
     private static let kernels: [Kernel] = [
         Kernel(name: "rms_norm", bytes: 12) { $0.rms_norm($1.a.base, $1.b.base, 1e-5, $3, $2.floats.base) },
+        Kernel(name: "layer_norm", bytes: 16) { $0.layer_norm($1.a.base, $1.b.base, $1.b.base, 1e-5, $3, $2.floats.base) },
         Kernel(name: "quantise", bytes: 5 + 12.0 / Double(CKV_BLOCK)) {
             $0.quantise($1.a.base, $3, $2.values.base, $2.scales.base, Activations.typed($2.sums.base), $2.offsets.base)
         },
         Kernel(name: "silu_product", bytes: 12) { $0.silu_product($1.a.base, $1.b.base, $3, $2.floats.base) },
+        Kernel(name: "gelu", bytes: 8) { $0.gelu($1.a.base, $3, $2.floats.base) },
         Kernel(name: "rotate_pairs", bytes: 12) { $0.rotate_pairs($2.floats.base, $1.angles.base, $3 / 2) },
         Kernel(name: "rotate_halves", bytes: 12) { $0.rotate_halves($2.floats.base, $1.angles.base, $3 / 2) },
         Kernel(name: "add", bytes: 12) { $0.add($1.a.base, $1.b.base, $3, $2.floats.base) },

@@ -172,6 +172,9 @@ typedef struct ckv_table {
     // out = x * s * weight with s = 1 / sqrt(mean + eps): sixteen partial sums by index % 16 (fma, ascending), folded by halves
     // (8, 4, 2, 1), mean = sum / n;  out[i] = (x[i] * s) * weight[i].
     void (*rms_norm)(const float *x, const float *weight, float eps, size_t n, float *out);
+    // out = (x - mean) * s * weight + bias with mean = sum / n and s = 1 / sqrt(variance + eps): sixteen partial sums by index % 16 (ascending)
+    // folded as above; likewise (fma) for the squares of d = x - mean, variance = sum / n;  out[i] = fma((x[i] - mean) * s, weight[i], bias[i]).
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out);
     // Rotates adjacent pairs of one head's first 2*pairs elements, in place; `angles` holds cos, sin alternating [pairs, 2]:
     // (a, b) -> (fma(a, cos, -(b * sin)), fma(a, sin, b * cos)), the inner product rounded.
     void (*rotate_pairs)(float *x, const float *angles, size_t pairs);
@@ -179,6 +182,9 @@ typedef struct ckv_table {
     void (*rotate_halves)(float *x, const float *angles, size_t pairs);
     // out = (gate / (1 + ckv_exp(-gate))) * up.
     void (*silu_product)(const float *gate, const float *up, size_t n, float *out);
+    // out = fma(h, ckv_erf(x * sqrt(1/2)), h) with h = x / 2: the exact GELU, not its tanh form. Within 2e-7 * max(1, |x|); NaN for NaN and for
+    // minus infinity.
+    void (*gelu)(const float *x, size_t n, float *out);
     // out = a + b.
     void (*add)(const float *a, const float *b, size_t n, float *out);
     void (*to_half)(const float *x, size_t n, uint16_t *out);   // round to nearest even; NaN stays NaN
@@ -201,5 +207,7 @@ static inline ckv_product_fn ckv_product_of(const ckv_table *table, size_t forma
 float ckv_exp(float x);
 // tanh x from the same polynomial; within 3 ulp, never above 1, the sign of zero kept, NaN for NaN.
 float ckv_tanh(float x);
+// erf x, a rational function of x^2 times x; within 6 ulp (4e-7), never above 1, the sign of zero kept, NaN for NaN.
+float ckv_erf(float x);
 
 #endif
