@@ -46,9 +46,11 @@ struct Bench: AsyncParsableCommand {
             let engine = try await Session.open(configuration, progress: true, verbose: false)
             for partition in try partition.split(separator: ";").map({ try Partition(parsing: String($0)) }) {
                 for count in prompts where count > 0 {
-                    let samples = try await prefill(engine, count, partition)
+                    let (samples, accounting) = try await prefill(engine, count, partition)
                     try report.add(
-                        BenchRow(engine, prompt: count, generated: 0, depth: 0, partition: self.partition, samples: samples))
+                        BenchRow(
+                            engine, prompt: count, generated: 0, depth: 0, partition: self.partition, samples: samples,
+                            accounting: accounting))
                 }
             }
             for count in generations where count > 0 {
@@ -81,7 +83,7 @@ struct Bench: AsyncParsableCommand {
                     configuration.ranks = ranks
                     configuration.threadsPerRank = threads
                     configuration.cacheElement = element
-                    computing.apply(to: &configuration)
+                    try computing.apply(to: &configuration)
                     configurations.append(configuration)
                 }
             }
@@ -94,16 +96,17 @@ struct Bench: AsyncParsableCommand {
         (0..<count).map { Int32(($0 * 7919 + 13) % vocabulary) }
     }
 
-    /// Seconds of each repetition, after one that is not counted.
-    private func prefill(_ engine: Engine, _ count: Int, _ partition: Partition) async throws -> [Double] {
+    /// Seconds of each repetition, after one that is not counted, and what each computed and exchanged.
+    private func prefill(_ engine: Engine, _ count: Int, _ partition: Partition) async throws -> ([Double], Accounting?) {
         let sequential = computing.strategy == .sequential
         return try await engine.withRanks { [repetitions] ranks, isCancelled in
             let tokens = Self.tokens(count, vocabulary: ranks.model.geometry.vocabulary)
-            return try (0...repetitions).map { _ in
+            let runs = try (0...repetitions).map { _ in
                 try ranks.prefill(tokens, partition: sequential ? .even : partition) { _ in
                     if isCancelled() { ranks.cancel() }
-                }.duration
-            }.suffix(repetitions)
+                }
+            }
+            return (runs.suffix(repetitions).map(\.duration), runs.last?.accounting)
         }
     }
 

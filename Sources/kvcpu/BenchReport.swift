@@ -24,6 +24,10 @@ struct BenchRow: Encodable {
     let nPrompt: Int
     let nGen: Int
     let nDepth: Int
+    /// Query-key dot products of one head in all layers, computed by the busiest rank and in sum, and rows of K and V exchanged.
+    let busiestScores: Int
+    let totalScores: Int
+    let rowsExchanged: Int
     let testTime: String
     let avgNs: Int
     let stddevNs: Int
@@ -33,7 +37,10 @@ struct BenchRow: Encodable {
     let samplesTs: [Double]
 
     /// - Parameter samples: seconds.
-    init(_ engine: Engine, prompt: Int, generated: Int, depth: Int, partition: String, samples: [Double]) {
+    init(
+        _ engine: Engine, prompt: Int, generated: Int, depth: Int, partition: String, samples: [Double],
+        accounting: Accounting? = nil
+    ) {
         let information = engine.information
         buildCommit = Kvcpu.version
         cpuInfo = Self.processor
@@ -54,6 +61,10 @@ struct BenchRow: Encodable {
         nPrompt = prompt
         nGen = generated
         nDepth = depth
+        let work = accounting?.total ?? []
+        busiestScores = work.map(\.scores).max() ?? 0
+        totalScores = work.reduce(0) { $0 + $1.scores }
+        rowsExchanged = work.reduce(0) { $0 + $1.rows }
         testTime = ISO8601DateFormatter().string(from: Date())
         samplesNs = samples.map { Int($0 * 1e9) }
         samplesTs = samples.map { Double(prompt + generated) / $0 }

@@ -49,7 +49,10 @@ extension Configuration.Activations: ExpressibleByArgument {}
 
 /// What run and bench alike let choose of the computation.
 struct ComputingOptions: ParsableArguments {
-    @Option(help: "Who computes the prompt")
+    @Option(
+        help:
+            "Who computes the prompt: runahead; sequential; or the rivals tsp (dense all-gather), tsp-causal and zigzag, which cut evenly"
+    )
     var strategy = Configuration.Strategy.runahead
     @Option(help: "How KV-cache segments go from rank to rank")
     var link = Configuration.Link.auto
@@ -61,11 +64,19 @@ struct ComputingOptions: ParsableArguments {
     )
     var isa: String?
 
-    func apply(to configuration: inout Configuration) {
+    @Option(
+        help:
+            "Slows the links down to a network's: bandwidth=10GB/s,latency=5us,jitter=1us,bursts=20%,burst=200us,seed=1 (any of them)"
+    )
+    var throttle: String?
+
+    /// - Throws: `EngineError` naming what cannot be read.
+    func apply(to configuration: inout Configuration) throws(EngineError) {
         configuration.strategy = strategy
         configuration.link = link
         configuration.activations = activations
         configuration.instructionSet = isa
+        configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
     }
 }
 
@@ -104,7 +115,7 @@ struct EngineOptions: ParsableArguments {
         configuration.ranks = ranks ?? Configuration.defaultRanks()
         configuration.threadsPerRank = threadsPerRank
         configuration.fitsThreads = !oversubscribe
-        computing.apply(to: &configuration)
+        try computing.apply(to: &configuration)
         configuration.partition = try Partition(parsing: partition)
         configuration.cacheElement = cacheType
         return configuration
