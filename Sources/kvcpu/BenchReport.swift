@@ -38,8 +38,8 @@ struct BenchRow: Encodable {
 
     /// - Parameter samples: seconds.
     init(
-        _ engine: Engine, prompt: Int, generated: Int, depth: Int, partition: String, samples: [Double],
-        accounting: Accounting? = nil
+        _ engine: Engine, prompt: Int, generated: Int, depth: Int, strategy: Configuration.Strategy, partition: String,
+        samples: [Double], accounting: Accounting? = nil
     ) {
         let information = engine.information
         buildCommit = Kvcpu.version
@@ -51,7 +51,7 @@ struct BenchRow: Encodable {
         ranks = information.ranks
         threadsPerRank = information.threadsPerRank
         nThreads = ranks * threadsPerRank
-        strategy = engine.configuration.strategy.rawValue
+        self.strategy = strategy.rawValue
         self.partition = partition
         link = information.link.rawValue
         kernels = information.kernels
@@ -117,8 +117,8 @@ struct BenchReport {
         case .md:
             if rows.isEmpty {
                 try Terminal.output(
-                    Self.line(["model", "size", "params", "ranks", "threads", "partition", "kernels", "test", "t/s"]))
-                try Terminal.output("| --- | ---: | ---: | ---: | ---: | --- | --- | ---: | ---: |\n")
+                    Self.line(["model", "size", "params", "ranks", "threads", "strategy", "partition", "kernels", "test", "t/s"]))
+                try Terminal.output("| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: | ---: |\n")
             }
             try Terminal.output(Self.markdown(row))
         }
@@ -135,7 +135,7 @@ struct BenchReport {
         let test = row.nPrompt > 0 ? "pp\(row.nPrompt)" : "tg\(row.nGen)" + (row.nDepth > 0 ? " @ d\(row.nDepth)" : "")
         return line([
             row.modelType, MemoryPlan.text(row.modelSize), String(format: "%.2f M", Double(row.modelNParams) / 1e6),
-            "\(row.ranks)", "\(row.nThreads)", row.partition, row.kernels, test,
+            "\(row.ranks)", "\(row.nThreads)", row.strategy, row.partition, row.kernels, test,
             String(format: "%.2f ± %.2f", row.avgTs, row.stddevTs),
         ])
     }

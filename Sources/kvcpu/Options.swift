@@ -49,11 +49,6 @@ extension Configuration.Activations: ExpressibleByArgument {}
 
 /// What run and bench alike let choose of the computation.
 struct ComputingOptions: ParsableArguments {
-    @Option(
-        help:
-            "Who computes the prompt: runahead; sequential; or the rivals tsp (dense all-gather), tsp-causal and zigzag, which cut evenly"
-    )
-    var strategy = Configuration.Strategy.runahead
     @Option(help: "How KV-cache segments go from rank to rank")
     var link = Configuration.Link.auto
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
@@ -72,7 +67,6 @@ struct ComputingOptions: ParsableArguments {
 
     /// - Throws: `EngineError` naming what cannot be read.
     func apply(to configuration: inout Configuration) throws(EngineError) {
-        configuration.strategy = strategy
         configuration.link = link
         configuration.activations = activations
         configuration.instructionSet = isa
@@ -96,6 +90,11 @@ struct EngineOptions: ParsableArguments {
     var oversubscribe = false
     @Option(help: "even, modelled, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
     var partition = "even"
+    @Option(
+        help:
+            "Who computes the prompt: runahead; sequential; or the rivals tsp (dense all-gather), tsp-causal and zigzag, which cut evenly"
+    )
+    var strategy = Configuration.Strategy.runahead
     @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element type of the KV-cache")
     var cacheType = Configuration.CacheElement.f16
@@ -115,6 +114,7 @@ struct EngineOptions: ParsableArguments {
         configuration.ranks = ranks ?? Configuration.defaultRanks()
         configuration.threadsPerRank = threadsPerRank
         configuration.fitsThreads = !oversubscribe
+        configuration.strategy = strategy
         try computing.apply(to: &configuration)
         configuration.partition = try Partition(parsing: partition)
         configuration.cacheElement = cacheType

@@ -92,6 +92,20 @@ final class CommandTests: XCTestCase {
         ])
         XCTAssertEqual(bench.status, 0, bench.error)
         XCTAssertTrue(bench.output.contains("\"rows_exchanged\":64"), bench.output)
+        let turns = try Command([
+            "bench", "-m", model, "-p", "16", "-n", "0", "-r", "2", "--ranks", "2", "-t", "1", "-o", "json", "--strategy",
+            "sequential,tsp,runahead,zigzag", "--partition", "even;12,4",
+        ])
+        XCTAssertEqual(turns.status, 0, turns.error)
+        let rows = try XCTUnwrap(JSONSerialization.jsonObject(with: Data(turns.output.utf8)) as? [[String: Any]])
+        XCTAssertEqual(
+            rows.map { "\($0["strategy"] ?? "") \($0["partition"] ?? "") \($0["rows_exchanged"] ?? "")" },
+            ["sequential even 0", "tsp even 64", "runahead even 32", "runahead 12,4 48", "zigzag even 64"])
+        XCTAssertTrue(rows.allSatisfy { ($0["samples_ns"] as? [Int])?.count == 2 })
+        for flags in [["--strategy", "ring"], ["--strategy", "zigzag", "--partition", "12,4"], ["--strategy", ","]] {
+            let wrong = try Command(["bench", "-m", model, "-p", "16", "-n", "0", "--ranks", "2"] + flags)
+            XCTAssertEqual(wrong.status, 2, wrong.error)
+        }
     }
 
     func testTimeline() throws {
