@@ -10,7 +10,7 @@ final class Decoder: @unchecked Sendable {
 
     /// - Throws: `EngineError` when there is no memory.
     init(groups: [WorkerGroup], _ common: Rank.Common, cache: KVCache) throws(EngineError) {
-        team = try Rank(index: 0, label: "decode", groups: groups, common, cache: cache, chunk: 1, records: false)
+        team = try Rank(index: 0, label: "decode", groups: groups, onePerCPU: true, common, cache: cache, chunk: 1, records: false)
         state = common.state
         token = .allocate(capacity: 1)
     }

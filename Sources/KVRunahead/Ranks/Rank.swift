@@ -5,7 +5,6 @@ import KVModel
 final class Rank: @unchecked Sendable {
     // Its mutable state is the seam's, which is set between runs.
     let index: Int
-    let groups: [WorkerGroup]
     let arena: Arena
     let cache: KVCache
     let record: RankRecord
@@ -40,18 +39,20 @@ final class Rank: @unchecked Sendable {
     }
 
     /// - Parameters:
-    ///   - groups: one: all its workers, with its own barrier. Several: of workers that share a CPU only one takes part, as a run's many
-    ///     barriers would otherwise be as many context switches.
+    ///   - groups: whose workers take part: all of one group, with its own barrier.
+    ///   - onePerCPU: of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
+    ///     switches; for several groups.
     ///   - chunk: the most tokens of a run.
     ///   - records: takes times and work down.
     /// - Throws: `EngineError` when there is no memory.
     init(
-        index: Int, label: String, groups: [WorkerGroup], _ common: Common, cache: KVCache, chunk: Int, records: Bool
+        index: Int, label: String, groups: [WorkerGroup], onePerCPU: Bool, _ common: Common, cache: KVCache, chunk: Int,
+        records: Bool
     ) throws(EngineError) {
         let model = common.model
-        let (places, count) = Self.places(groups)
-        // Every member of several groups has a CPU of its own.
-        let barrier = groups.count == 1 ? groups[0].barrier : Barrier(count: count, wait: .spinning)
+        let (places, count) = Self.places(groups, onePerCPU: onePerCPU)
+        // A member with a CPU of its own may spin.
+        let barrier = onePerCPU ? Barrier(count: count, wait: .spinning) : groups[0].barrier
         let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
         let arena: Arena
         do {
@@ -77,7 +78,6 @@ final class Rank: @unchecked Sendable {
         runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
         allGather = AllGatherAttention(rank: index, cache: cache, record: record, state: common.state)
         self.index = index
-        self.groups = shares.map(\.group)
         self.cache = cache
         self.team = team
         self.arena = arena
@@ -87,13 +87,12 @@ final class Rank: @unchecked Sendable {
     }
 
     /// Each group's workers' places in the team, nil for those that do not take part; and how many do.
-    private static func places(_ groups: [WorkerGroup]) -> ([[Int?]], Int) {
-        if groups.count == 1 { return (groups.map { Array($0.cpus.indices) }, groups[0].count) }
+    private static func places(_ groups: [WorkerGroup], onePerCPU: Bool) -> ([[Int?]], Int) {
         var taken: Set<Int> = []
         var count = 0
         let places = groups.map { group in
             group.cpus.map { cpu -> Int? in
-                guard taken.insert(cpu).inserted else { return nil }
+                guard taken.insert(cpu).inserted || !onePerCPU else { return nil }
                 count += 1
                 return count - 1
             }

@@ -60,7 +60,7 @@ package final class Ranks: @unchecked Sendable {
         for (index, group) in groups.enumerated() {
             ranks.append(
                 try Rank(
-                    index: index, label: "rank \(index)", groups: [group], common,
+                    index: index, label: "rank \(index)", groups: [group], onePerCPU: false, common,
                     cache: link == .ring && index > 0 ? try cache() : shared, chunk: contextLength, records: true))
         }
         decoder = try Decoder(groups: groups, common, cache: shared)
@@ -85,7 +85,8 @@ package final class Ranks: @unchecked Sendable {
         try connections.prepare(strategy)
         guard strategy == .sequential, ranks.count > 1, together == nil else { return }
         together = try Rank(
-            index: 0, label: "all ranks", groups: groups, common, cache: ranks[0].cache, chunk: contextLength, records: true)
+            index: 0, label: "all ranks", groups: groups, onePerCPU: true, common, cache: ranks[0].cache, chunk: contextLength,
+            records: true)
     }
 
     // MARK: Prompt phase
