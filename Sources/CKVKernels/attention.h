@@ -116,6 +116,37 @@ CKV_INLINE void prefill_tile(
     if (v < end) prefill_vectors(rows, 1, edge, s, &sight, row, v, start, starts, c, cb);
 }
 
+// What a dense baseline computes beside: scores of the block's keys [most, count) that no row of the tile sees, minus infinity as their
+// mask, exponentials (zeros) and products with the values. The product goes to the scores' spare columns and not into the sums, to which
+// it adds nothing: so results do not depend on it, not even where a value that nobody sees is an infinity.
+CKV_INLINE void masked_tile(const int rows, const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, size_t count) {
+    const size_t most = tile_sees(rows, false, p, s, row, first).most;
+    if (most >= count) return;
+    const tile_sight sight = {.earliest = most, .most = count};
+    tile_scores(rows, 2, s, s->queries + row * p->head_dim, p->head_dim, &sight);
+    if (p->softcap != 0) tile_cap((size_t)rows, s, most, count, p->softcap);
+    const size_t start = most / CKV_LANES * CKV_LANES, width = (count + CKV_LANES - 1) / CKV_LANES * CKV_LANES;
+    const vec mask = vec_all(-__builtin_inff());
+    TILE_ROLL
+    for (int i = 0; i < rows; i++) {
+        float *scores = s->scores + i * SCORE_STRIDE;
+        const float largest = row_largest(scores, start, start, count, width);
+        for (size_t k = start; k < width; k += CKV_LANES) vec_store(scores + k, vec_load(scores + k) + mask);
+        scores[CKV_KEYS] = row_exponentials(scores, start, width, largest);
+    }
+    const size_t end = (p->head_dim + CKV_LANES - 1) / CKV_LANES;
+    for (size_t v = 0; v < end; v += 2) {
+        const char *base = (const char *)(s->values + v / 2 * CKV_KEYS * ATTENTION_PANEL);
+        const tile_factor b = {load_f32, base, ATTENTION_PANEL * sizeof(float), 0, CKV_LANES * sizeof(float)};
+        vec part[CKV_TILE * 2];
+        TILE_UNROLL
+        for (int i = 0; i < rows * 2; i++) part[i] = (vec){0};
+        tile_product(rows, 2, s->scores, SCORE_STRIDE, 1, b, most, count, part);
+        TILE_UNROLL
+        for (int i = 0; i < rows; i++) vec_store(s->scores + i * SCORE_STRIDE + CKV_KEYS, part[i * 2] + part[i * 2 + 1]);
+    }
+}
+
 // Where a block's values are: as cached if they are whole vectors, else widened. `size` is that of an element.
 typedef struct {
     const char *base;
@@ -197,6 +228,9 @@ CKV_INLINE void decode_tile(
     static void prefill_edge_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first) {            \
         prefill_tile(rows, true, p, s, row, first);                                                                       \
     }                                                                                                                     \
+    static void masked_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, size_t count) { \
+        masked_tile(rows, p, s, row, first, count);                                                                       \
+    }                                                                                                                     \
     static void decode_tile_##rows(const ckv_attention *p, const unit_scratch *s, size_t row, size_t first, float *out) { \
         decode_tile(rows, keys, wide, p, s, row, first, out);                                                             \
     }
@@ -204,14 +238,22 @@ TILE_SIZES(TILE_KERNELS)
 
 #define PREFILL_CASE(rows, keys, wide) \
     if (count <= rows) return edge ? prefill_edge_##rows : prefill_tile_##rows;
+#define MASKED_CASE(rows, keys, wide) \
+    if (count <= rows) return masked_tile_##rows;
 #define DECODE_CASE(rows, keys, wide) \
     if (count <= rows) return decode_tile_##rows;
 
 typedef void (*prefill_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first);
+typedef void (*masked_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first, size_t count);
 typedef void (*decode_fn)(const ckv_attention *, const unit_scratch *, size_t row, size_t first, float *out);
 
 static prefill_fn prefill_of(size_t count, bool edge) {
     TILE_SIZES(PREFILL_CASE)
+    return NULL;
+}
+
+static masked_fn masked_of(size_t count) {
+    TILE_SIZES(MASKED_CASE)
     return NULL;
 }
 
@@ -237,14 +279,16 @@ CKV_INLINE bool is_edge(const ckv_attention *p, size_t token, size_t first) {
 
 static void attention(const ckv_attention *p) {
     const unit_scratch s = unit_layout(p);
-    const size_t end = p->position + p->tokens;
+    const size_t seen = p->position + p->tokens, end = p->keys > seen ? p->keys : seen;
     scale_queries(p, &s);
     for (size_t first = ckv_first_block(p) * CKV_KEYS; first < end; first += CKV_KEYS) {
-        widen_block(p, &s, first, least(end - first, CKV_KEYS), true);
+        const size_t keys = least(end - first, CKV_KEYS);
+        widen_block(p, &s, first, keys, true);
         for (size_t row = 0; row < s.rows; row += CKV_TILE) {
             const size_t count = least(s.rows - row, CKV_TILE);
             const bool edge = p->window && is_edge(p, (row + count - 1) / p->group, first);
             prefill_of(count, edge)(p, &s, row, first);
+            if (p->keys) masked_of(count)(p, &s, row, first, keys);
         }
     }
     for (size_t row = 0; row < s.rows; row++) {

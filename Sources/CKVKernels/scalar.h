@@ -156,6 +156,21 @@ static void attention_block(const ckv_attention *p, size_t token, size_t member,
     a[p->head_dim + 1] = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
 }
 
+// What a dense baseline computes beside: the keys from `begin` on that the query does not see, masked. The sum, of zeros, goes to the
+// scratch and not into the result.
+static void attention_masked(const ckv_attention *p, size_t token, size_t member, size_t begin) {
+    const float *query = p->query + token * p->query_stride + member * p->head_dim;
+    float *sum = p->scratch;
+    for (size_t d = 0; d < p->head_dim; d++) sum[d] = 0;
+    for (size_t k = begin; k < p->keys; k++) {
+        float acc = 0;
+        for (size_t d = 0; d < p->head_dim; d++) acc = __builtin_fmaf(query[d] * p->scale, cached(p, p->key, k, d), acc);
+        if (p->softcap != 0) acc = p->softcap * ckv_tanh_inline(acc * (1.0f / p->softcap));
+        const float weight = ckv_exp_inline(acc + -__builtin_inff());
+        for (size_t d = 0; d < p->head_dim; d++) sum[d] = __builtin_fmaf(weight, cached(p, p->value, k, d), sum[d]);
+    }
+}
+
 // Merges the next block's part into (a, m, l).
 static void attention_join(float *state, const float *part, size_t head_dim) {
     float m = state[head_dim], mb = part[head_dim], n = m > mb ? m : mb;
@@ -181,6 +196,7 @@ static void attention(const ckv_attention *p) {
             }
             float *out = p->out + t * p->out_stride + h * p->head_dim;
             for (size_t d = 0; d < p->head_dim; d++) out[d] = state[d] / state[p->head_dim + 1];
+            attention_masked(p, t, h, p->position + t + 1);
         }
     }
 }

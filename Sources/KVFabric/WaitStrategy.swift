@@ -1,4 +1,5 @@
 import CKVLinux
+import Glibc
 
 /// How a thread waits for another: look, look again between pauses, then sleep in the kernel.
 ///
@@ -69,6 +70,30 @@ package struct WaitStrategy: Sendable, Equatable {
             }
             let rest = deadline == MonotonicClock.never ? .max : deadline - now
             signal.sleep(ticket, nanoseconds: min(rest, slice))
+        }
+    }
+
+    /// Waits for a moment on ``MonotonicClock``: asleep, and where waiting spins, looking for its last tenth of a millisecond, by which
+    /// the kernel may be late.
+    ///
+    /// - Throws: `.interrupted` or `.deadline`.
+    package func wait(
+        for time: UInt64, deadline: UInt64, interrupt: Interrupt, what: StaticString
+    ) throws(FabricError) {
+        let generation = interrupt.generation
+        let looking: UInt64 = spins > 0 ? 100_000 : 0
+        while true {
+            if interrupt.isRaised || interrupt.generation != generation { throw .interrupted }
+            let now = MonotonicClock.now
+            if now >= time { return }
+            if now >= deadline { throw .deadline(what.description) }
+            let rest = min(time, deadline) - now
+            if rest <= looking {
+                for _ in 0..<16 { ckv_pause() }
+                continue
+            }
+            var sleep = timespec(tv_sec: 0, tv_nsec: Int(min(rest - looking, Self.slice)))
+            nanosleep(&sleep, nil)
         }
     }
 }

@@ -9,7 +9,10 @@ extension CPUOperations {
     /// With a `window`, a token sees that many keys, its own the last of them; with 0 all up to its own.
     package func attend(layer: Int, window: Int) throws(Stopped) {
         try enter(.whole, reads: [.init(.query), .cache], writes: .init(.attended))
-        if piece.count == 1 { return try attendOne(layer, window) }
+        if worker == 0, let recorder { recorder.record(work(window), layer: layer) }
+        // By blocks only what the token sees is computed.
+        let isWhole = !job.isDense || job.positions[piece.lowerBound] + 1 == job.keys
+        if piece.count == 1, isWhole { return try attendOne(layer, window) }
         attendMany(layer, window)
         try quantiseUnfinished()
     }
@@ -24,14 +27,18 @@ extension CPUOperations {
     private var unitsAreBlocks: Bool { geometry.group * geometry.headDimension % Int(CKV_BLOCK) == 0 }
 
     private func attendMany(_ layer: Int, _ window: Int) {
-        let tiles = (piece.count + arena.unitTokens - 1) / arena.unitTokens
+        // A unit's tokens follow each other: no unit has tokens of both runs of positions.
+        let size = arena.unitTokens
+        let cut = min(max(job.positions.first.count, piece.lowerBound), piece.upperBound)
+        let early = (cut - piece.lowerBound + size - 1) / size
+        let tiles = early + (piece.upperBound - cut + size - 1) / size
         let units = tiles * geometry.keyValueHeads
         // Later tokens see more keys: they go first, so that the last units handed out are small.
         while let unit = draw(units) {
             let tile = tiles - 1 - unit / geometry.keyValueHeads
             let head = unit % geometry.keyValueHeads
-            let first = piece.lowerBound + tile * arena.unitTokens
-            let tokens = first..<min(first + arena.unitTokens, piece.upperBound)
+            let first = tile < early ? piece.lowerBound + tile * size : cut + (tile - early) * size
+            let tokens = first..<min(first + size, tile < early ? cut : piece.upperBound)
             var unit = arguments(layer, window, head, tokens)
             table.pointee.attention(&unit)
             finish(head, tokens)
@@ -41,7 +48,7 @@ extension CPUOperations {
 
     private func attendOne(_ layer: Int, _ window: Int) throws(Stopped) {
         let token = piece.lowerBound
-        let position = job.chunk.lowerBound + token
+        let position = job.positions[token]
         // A token sees the same keys for every head.
         var sight = arguments(layer, window, 0, token..<token + 1)
         let blocks = ckv_first_block(&sight)..<position / Int(CKV_KEYS) + 1
@@ -86,6 +93,17 @@ extension CPUOperations {
         }
     }
 
+    /// What the piece's attention computes.
+    private func work(_ window: Int) -> AttentionWork {
+        let rectangle = piece.count * job.keys
+        var causal = 0
+        for token in piece {
+            let keys = job.positions[token] + 1
+            causal += window > 0 ? min(window, keys) : keys
+        }
+        return AttentionWork(rectangle: rectangle, causal: causal, scores: job.isDense ? rectangle : causal)
+    }
+
     /// The next unit of work, or nil when all are handed out; every worker draws one too many.
     private func draw(_ units: Int) -> Int? {
         let unit = arena.ticket.wrappingAdd(1, ordering: .relaxed).oldValue - drawn
@@ -102,7 +120,7 @@ extension CPUOperations {
         let width = geometry.headDimension
         let column = head * geometry.group * width
         let offset = head * width * cache.type.bytes
-        let position = job.chunk.lowerBound + tokens.lowerBound
+        let position = job.positions[tokens.lowerBound]
         let end = position + tokens.count
         var attention = ckv_attention()
         attention.head_dim = width
@@ -112,6 +130,7 @@ extension CPUOperations {
         attention.tokens = tokens.count
         attention.position = position
         attention.window = window
+        attention.keys = job.isDense ? job.keys : 0
         attention.key = UnsafeRawPointer(cache.keys(layer, 0..<end).baseAddress).map { $0 + offset }
         attention.value = UnsafeRawPointer(cache.values(layer, 0..<end).baseAddress).map { $0 + offset }
         attention.kv_stride = geometry.keyValueWidth

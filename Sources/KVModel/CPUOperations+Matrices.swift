@@ -88,7 +88,7 @@ extension CPUOperations {
             switch job.logits {
             case .none: return
             case .last: projectToken(input, matrix, token, out: arena[.logits].floats)
-            case .all(let out): projectToken(input, matrix, token, out: out + token * matrix.rows)
+            case .all(let out): projectToken(input, matrix, token, out: out + job.positions[token] * matrix.rows)
             }
         }
     }

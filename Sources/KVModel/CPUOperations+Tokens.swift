@@ -12,9 +12,10 @@ extension CPUOperations {
         // All of the chunk at once: there is no piece yet.
         try enter(.whole, writes: .init(.hidden))
         guard let tokens = job.tokens else { return }
-        for token in share(job.chunk.count) {
+        for token in share(job.positions.count) {
             // Ids are checked against the vocabulary before a run.
-            table.dequantise(table.bytes + Int(tokens[token]) * table.rowBytes, row(.hidden, token), table.columns)
+            let id = Int(tokens[job.positions[token] - job.positions.lowerBound])
+            table.dequantise(table.bytes + id * table.rowBytes, row(.hidden, token), table.columns)
         }
     }
 
@@ -71,7 +72,7 @@ extension CPUOperations {
 
     /// Cosine and sine of each pair at a token's position.
     private func angles(_ token: Int) -> UnsafePointer<Float> {
-        UnsafePointer(angles.values + (job.chunk.lowerBound + token) * geometry.rotary.pairs * 2)
+        UnsafePointer(angles.values + job.positions[token] * geometry.rotary.pairs * 2)
     }
 
     package func append(layer: Int) throws(Stopped) {
@@ -79,7 +80,7 @@ extension CPUOperations {
         try enter(byRows ? .rows : .tokens, reads: [.init(.key), .init(.value)], writes: .cache)
         let all = 0..<geometry.keyValueWidth
         for token in byRows ? piece : own {
-            let position = job.chunk.lowerBound + token
+            let position = job.positions[token]
             let rows = position..<position + 1
             store(.key, token, byRows ? ownRows[Activation.key.rawValue] : all, cache.keys(layer, rows))
             store(.value, token, byRows ? ownRows[Activation.value.rawValue] : all, cache.values(layer, rows))

@@ -34,9 +34,13 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     /// What one run computes.
     package struct Job: @unchecked Sendable {
         // Sendable by hand for pointers to the caller's memory, which stays until the run has ended; logits are written by one rank each.
-        /// The chunk's absolute positions.
-        package var chunk = 0..<0
-        /// Token ids of the chunk.
+        /// The absolute positions of the chunk's tokens.
+        package var positions = Positions(0..<0)
+        /// Keys that the rank holds when it attends: up to its chunk's end, or all of the prompt's.
+        package var keys = 0
+        /// True: of all these keys the scores are computed and masked, as dense baselines do. The same bits.
+        package var isDense = false
+        /// Token ids from the first position on.
         package var tokens: UnsafePointer<Int32>?
         package var logits = Logits.none
 
@@ -45,7 +49,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
             case none
             /// Of the chunk's last token, into the arena.
             case last
-            /// Of all tokens, to [chunk tokens, vocabulary] floats.
+            /// Of all tokens, each to its position's row of [positions, vocabulary] floats.
             case all(UnsafeMutablePointer<Float>)
         }
 
@@ -70,7 +74,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     package func prepare(_ job: Job) {
         self.job = job
         hazards = Hazards()
-        active = 0..<job.chunk.count
+        active = 0..<job.positions.count
         piece = 0..<0
         drawn = 0
     }
@@ -93,7 +97,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     package func keepLogitsTokens() {
         switch job.logits {
         case .all: break
-        case .last: active = job.chunk.count - 1..<job.chunk.count
+        case .last: active = job.positions.count - 1..<job.positions.count
         case .none: active = 0..<0
         }
     }
@@ -136,7 +140,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
 
     package func mark(_ mark: LayerMark, layer: Int) {
         guard worker == 0 else { return }
-        if mark == .end { arena.progress.add(job.chunk.count, ordering: .relaxed) }
+        if mark == .end { arena.progress.add(job.positions.count, ordering: .relaxed) }
         recorder?.record(mark, layer: layer)
     }
 }
@@ -144,6 +148,18 @@ package final class CPUOperations: Operations, @unchecked Sendable {
 /// Takes note of a rank's way through the layers.
 package protocol LayerRecorder: AnyObject {
     func record(_ mark: LayerMark, layer: Int)
+    /// Some more attention of a layer.
+    func record(_ work: AttentionWork, layer: Int)
+}
+
+/// Dot products of queries and keys, of one head.
+package struct AttentionWork: Sendable, Equatable {
+    /// Queries times the keys that the rank holds when it attends: the paper's count.
+    package var rectangle: Int
+    /// Pairs of a query and a key that it sees.
+    package var causal: Int
+    /// Those computed: all of the rectangle by a dense kernel, else those seen (to the width of a tile).
+    package var scores: Int
 }
 
 /// Rotary angles of all positions, [positions, pairs, 2]; shared by all teams.

@@ -9,6 +9,14 @@ public struct Configuration: Sendable {
         case sequential
         /// KV-Runahead: chunks on ranks, KV-cache segments handed on (Cho et al. 2024, section 3).
         case runahead
+        /// The paper's baseline, tensor/sequence parallelism: even chunks, keys and values of all ranks gathered by all in every layer
+        /// behind a barrier, and dense attention with a mask.
+        case tsp
+        /// The same with attention that skips what the mask hides.
+        case tspCausal = "tsp-causal"
+        /// Twice as many even pieces as ranks, rank i computing pieces i and 2p - 1 - i, gathered as in `tsp-causal`: today's balanced
+        /// context parallelism.
+        case zigzag
     }
 
     /// How segments go from rank to rank.
@@ -46,6 +54,8 @@ public struct Configuration: Sendable {
     public var strategy = Strategy.runahead
     public var link = Link.auto
     public var partition = Partition.even
+    /// Links between ranks as slow and as noisy as a network's, for measurements; nil: as fast as the machine.
+    public var throttle: LinkProfile?
     public var cacheElement = CacheElement.f16
     public var activations = Activations.int8
     /// The kernels' instruction set, by name; nil = the best of this machine.

@@ -126,11 +126,16 @@ public final class Engine: Sendable {
     }
 
     /// Computes a prompt, leaving its KV-cache and last logits with the engine; for measurements.
+    /// - Parameters:
+    ///   - strategy: the configuration's unless given.
+    ///   - partition: the configuration's unless given; strategies that gather only know even chunks.
     /// - Returns: seconds of the prompt phase.
     /// - Throws: `EngineError`, also when the task is cancelled.
-    public func prefill(_ prompt: [Int32], partition: Partition? = nil) async throws -> Double {
+    public func prefill(
+        _ prompt: [Int32], strategy: Configuration.Strategy? = nil, partition: Partition? = nil
+    ) async throws -> Double {
         try await withRanks { ranks, isCancelled in
-            try ranks.prefill(prompt, partition: partition) { _ in
+            try ranks.prefill(prompt, strategy: strategy, partition: partition) { _ in
                 if isCancelled() { ranks.cancel() }
             }.duration
         }

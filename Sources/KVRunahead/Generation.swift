@@ -36,6 +36,8 @@ public enum GenerationEvent: Sendable {
         /// Tokens of each rank's chunk.
         public let partition: [Int]
         public let timeline: Timeline
+        /// What each rank computed and exchanged, layer by layer.
+        public let accounting: Accounting
         /// Payload bytes handed from rank to rank (counted also when only a descriptor was).
         public let bytesHandedOver: UInt64
     }
@@ -102,7 +104,7 @@ struct Generation {
                     promptTokens: prompt.count, generatedTokens: generated,
                     timeToFirstToken: Double(first - start) * 1e-9, prefillDuration: prefill.duration,
                     timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason,
-                    partition: prefill.chunks.map(\.count), timeline: prefill.timeline,
+                    partition: prefill.chunks.map(\.count), timeline: prefill.timeline, accounting: prefill.accounting,
                     bytesHandedOver: prefill.bytesHandedOver)))
     }
 }

@@ -38,6 +38,7 @@ package struct Opening {
             configuration.ranks = 1
             configuration.partition = .even
         }
+        try configuration.strategy.check(configuration.partition)
         file = try asked.model.open()
         do {
             model = try Model(
@@ -74,7 +75,7 @@ package struct Opening {
             throw EngineError(.memory, "a context of \(context) positions needs more memory than any machine has (-c)")
         }
         let ownCaches = Ranks.resolve(configuration.link, placement) == .ring
-        let ring = ownCaches ? Ranks.ringBytes(geometry, type: type, context: context) : 0
+        let rows = Connections.Rows(geometry, type: type, context: context)
         let arena: Int
         do {
             arena = try Arena(geometry, weights: model.weights, chunk: context, context: context, workers: 1).bytes
@@ -82,7 +83,7 @@ package struct Opening {
         let available = [MemoryPlan.machineAvailable(), topology.memoryLimit.map { Int(clamping: $0) }].compactMap { $0 }.min()
         return MemoryPlan(
             weights: model.weights.packedBytes, caches: cache * (ownCaches ? ranks : 1), arenas: arena * ranks,
-            rings: ring * (ranks - 1), available: available)
+            rings: ownCaches ? rows.ringBytes(configuration.strategy, ranks: ranks) : 0, available: available)
     }
 
     func information(link: Configuration.Link) -> Engine.Information {

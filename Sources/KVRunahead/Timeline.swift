@@ -36,21 +36,41 @@ public struct Timeline: Sendable {
     }
 }
 
-/// A rank's notes of one prefill; written by its worker 0, read between runs. Allocates only at init.
-final class RankTimeline: LayerRecorder, @unchecked Sendable {
+/// A rank's notes of one prefill, its times and its work; written by its worker 0, read between runs. Allocates only at init.
+final class RankRecord: LayerRecorder, @unchecked Sendable {
     private static let marks = 5
     private let times: UnsafeMutablePointer<UInt64>
+    private let counts: UnsafeMutablePointer<Accounting.Work>
     private let layers: Int
 
     init(layers: Int) {
         self.layers = layers
         times = .allocate(capacity: layers * Self.marks)
+        counts = .allocate(capacity: layers)
         reset()
     }
 
-    deinit { times.deallocate() }
+    deinit {
+        times.deallocate()
+        counts.deallocate()
+    }
 
-    func reset() { times.update(repeating: 0, count: layers * Self.marks) }
+    func reset() {
+        times.update(repeating: 0, count: layers * Self.marks)
+        counts.update(repeating: Accounting.Work(), count: layers)
+    }
+
+    /// By layer.
+    var work: [Accounting.Work] { Array(UnsafeBufferPointer(start: counts, count: layers)) }
+
+    func record(_ work: AttentionWork, layer: Int) {
+        counts[layer].rectangle += work.rectangle
+        counts[layer].causal += work.causal
+        counts[layer].scores += work.scores
+    }
+
+    /// Rows of keys and of values.
+    func sent(rows: Int, layer: Int) { counts[layer].rows += rows }
 
     func record(_ mark: LayerMark, layer: Int) {
         let index =
@@ -66,14 +86,15 @@ final class RankTimeline: LayerRecorder, @unchecked Sendable {
 
     /// The spans between the marks, in seconds since `start` (nanoseconds of the monotonic clock).
     func spans(rank: Int, since start: UInt64) -> [Timeline.Span] {
-        let activities: [Timeline.Activity] = [.compute, .wait, .send, .compute]
         var spans: [Timeline.Span] = []
         for layer in 0..<layers {
-            var last = times[layer * Self.marks]
+            let marks = times + layer * Self.marks
+            var last = marks[0]
             if last < start { continue }
-            for (index, activity) in activities.enumerated() {
-                let next = times[layer * Self.marks + index + 1]
-                if next <= last { continue }
+            // A chain receives and then sends, an all-gather the other way round.
+            let exchange: [(Timeline.Activity, UInt64)] = [(.wait, marks[2]), (.send, marks[3])]
+            let ends = [(.compute, marks[1])] + exchange.sorted { $0.1 < $1.1 } + [(.compute, marks[4])]
+            for (activity, next) in ends where next > last {
                 spans.append(
                     Timeline.Span(
                         rank: rank, layer: layer, activity: activity, start: Double(last - start) * 1e-9,

@@ -11,7 +11,10 @@ enum BenchFormat: String, CaseIterable, ExpressibleByArgument {
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measures prefill and decode speed, in llama-bench's shape.",
-        discussion: "-p, -n, --ranks, --threads-per-rank and --cache-type take comma lists; every combination is measured.")
+        discussion: """
+            -p, -n, --ranks, --threads-per-rank and --cache-type take comma lists; every combination is measured. Strategies and partitions are \
+            measured in turns on the same ranks, so that what disturbs the machine meets all alike.
+            """)
 
     @OptionGroup var model: ModelOptions
     @Option(name: [.customShort("p"), .customLong("n-prompt")], help: "Prompt lengths; 0: no prefill test")
@@ -28,7 +31,9 @@ struct Bench: AsyncParsableCommand {
     var ranks: String?
     @Option(name: [.customShort("t"), .customLong("threads-per-rank")], help: "Threads of each rank")
     var threadsPerRank: String?
-    @Option(help: "even, modelled, tokens of each rank, or ratios; several apart by ;")
+    @Option(help: "runahead, sequential, tsp, tsp-causal, zigzag; several apart by commas")
+    var strategy = "runahead"
+    @Option(help: "Of runahead: even, modelled, tokens of each rank, or ratios; several apart by ;")
     var partition = "even"
     @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element types of the KV-cache")
@@ -39,24 +44,58 @@ struct Bench: AsyncParsableCommand {
         let generations = try integers(generations, "-n", least: 0)
         guard repetitions >= 1 else { throw Failure.usage("-r is \(repetitions); it must be 1 or more") }
         guard depth >= 0 else { throw Failure.usage("-d is \(depth); it must be 0 or more") }
+        let cases = try cases()
         var report = BenchReport(format: output)
         for configuration in try configurations() {
             var configuration = configuration
             configuration.contextLength = max(prompts.max() ?? 0, depth + (generations.max() ?? 0), 1)
+            // Alone, sequential takes one rank of all threads; among others it borrows theirs.
+            configuration.strategy = cases.first { $0.strategy != .sequential }?.strategy ?? .sequential
             let engine = try await Session.open(configuration, progress: true, verbose: false)
-            for partition in try partition.split(separator: ";").map({ try Partition(parsing: String($0)) }) {
-                for count in prompts where count > 0 {
-                    let samples = try await prefill(engine, count, partition)
+            for count in prompts where count > 0 {
+                for (each, runs) in zip(cases, try await prefill(engine, count, cases)) {
                     try report.add(
-                        BenchRow(engine, prompt: count, generated: 0, depth: 0, partition: self.partition, samples: samples))
+                        BenchRow(
+                            engine, prompt: count, generated: 0, depth: 0, strategy: each.strategy, partition: each.text,
+                            samples: runs.map(\.duration), accounting: runs.last?.accounting))
                 }
             }
             for count in generations where count > 0 {
                 let samples = try await decode(engine, count)
-                try report.add(BenchRow(engine, prompt: 0, generated: count, depth: depth, partition: partition, samples: samples))
+                try report.add(
+                    BenchRow(
+                        engine, prompt: 0, generated: count, depth: depth, strategy: configuration.strategy,
+                        partition: cases[0].text, samples: samples))
             }
         }
         try report.finish()
+    }
+
+    /// A way to compute prompts.
+    struct Case: Sendable {
+        let strategy: Configuration.Strategy
+        let partition: Partition
+        let text: String
+    }
+
+    /// Runahead by every partition, the other strategies evenly.
+    private func cases() throws -> [Case] {
+        let partitions = try partition.split(separator: ";").map { (String($0), try Partition(parsing: String($0))) }
+        let strategies = try strategy.split(separator: ",").map { name in
+            guard let strategy = Configuration.Strategy(rawValue: String(name)) else {
+                let all = Configuration.Strategy.allCases.map(\.rawValue).joined(separator: ", ")
+                throw Failure.usage("--strategy is \"\(name)\"; it must be of \(all)")
+            }
+            return strategy
+        }
+        guard !partitions.isEmpty else { throw Failure.usage("--partition is empty") }
+        guard !strategies.isEmpty else { throw Failure.usage("--strategy is empty") }
+        return try strategies.flatMap { strategy in
+            if strategy == .runahead { return partitions.map { Case(strategy: strategy, partition: $0.1, text: $0.0) } }
+            // A partition given for nobody.
+            if !strategies.contains(.runahead) { for (_, partition) in partitions { try strategy.check(partition) } }
+            return [Case(strategy: strategy, partition: .even, text: "even")]
+        }
     }
 
     private func integers(_ text: String, _ flag: String, least: Int) throws(Failure) -> [Int] {
@@ -81,7 +120,7 @@ struct Bench: AsyncParsableCommand {
                     configuration.ranks = ranks
                     configuration.threadsPerRank = threads
                     configuration.cacheElement = element
-                    computing.apply(to: &configuration)
+                    try computing.apply(to: &configuration)
                     configurations.append(configuration)
                 }
             }
@@ -94,16 +133,21 @@ struct Bench: AsyncParsableCommand {
         (0..<count).map { Int32(($0 * 7919 + 13) % vocabulary) }
     }
 
-    /// Seconds of each repetition, after one that is not counted.
-    private func prefill(_ engine: Engine, _ count: Int, _ partition: Partition) async throws -> [Double] {
-        let sequential = computing.strategy == .sequential
-        return try await engine.withRanks { [repetitions] ranks, isCancelled in
+    /// Each case's repetitions, after one that is not counted; in turns.
+    private func prefill(_ engine: Engine, _ count: Int, _ cases: [Case]) async throws -> [[Ranks.Prefill]] {
+        try await engine.withRanks { [repetitions] ranks, isCancelled in
             let tokens = Self.tokens(count, vocabulary: ranks.model.geometry.vocabulary)
-            return try (0...repetitions).map { _ in
-                try ranks.prefill(tokens, partition: sequential ? .even : partition) { _ in
-                    if isCancelled() { ranks.cancel() }
-                }.duration
-            }.suffix(repetitions)
+            for each in cases { try ranks.prepare(each.strategy) }
+            var runs = [[Ranks.Prefill]](repeating: [], count: cases.count)
+            for repetition in 0...repetitions {
+                for (index, each) in cases.enumerated() {
+                    let run = try ranks.prefill(tokens, strategy: each.strategy, partition: each.partition) { _ in
+                        if isCancelled() { ranks.cancel() }
+                    }
+                    if repetition > 0 { runs[index].append(run) }
+                }
+            }
+            return runs
         }
     }
 

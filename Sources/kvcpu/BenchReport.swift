@@ -24,6 +24,10 @@ struct BenchRow: Encodable {
     let nPrompt: Int
     let nGen: Int
     let nDepth: Int
+    /// Query-key dot products of one head in all layers, computed by the busiest rank and in sum, and rows of K and V exchanged.
+    let busiestScores: Int
+    let totalScores: Int
+    let rowsExchanged: Int
     let testTime: String
     let avgNs: Int
     let stddevNs: Int
@@ -33,7 +37,10 @@ struct BenchRow: Encodable {
     let samplesTs: [Double]
 
     /// - Parameter samples: seconds.
-    init(_ engine: Engine, prompt: Int, generated: Int, depth: Int, partition: String, samples: [Double]) {
+    init(
+        _ engine: Engine, prompt: Int, generated: Int, depth: Int, strategy: Configuration.Strategy, partition: String,
+        samples: [Double], accounting: Accounting? = nil
+    ) {
         let information = engine.information
         buildCommit = Kvcpu.version
         cpuInfo = Self.processor
@@ -44,7 +51,7 @@ struct BenchRow: Encodable {
         ranks = information.ranks
         threadsPerRank = information.threadsPerRank
         nThreads = ranks * threadsPerRank
-        strategy = engine.configuration.strategy.rawValue
+        self.strategy = strategy.rawValue
         self.partition = partition
         link = information.link.rawValue
         kernels = information.kernels
@@ -54,6 +61,10 @@ struct BenchRow: Encodable {
         nPrompt = prompt
         nGen = generated
         nDepth = depth
+        let work = accounting?.total ?? []
+        busiestScores = work.map(\.scores).max() ?? 0
+        totalScores = work.reduce(0) { $0 + $1.scores }
+        rowsExchanged = work.reduce(0) { $0 + $1.rows }
         testTime = ISO8601DateFormatter().string(from: Date())
         samplesNs = samples.map { Int($0 * 1e9) }
         samplesTs = samples.map { Double(prompt + generated) / $0 }
@@ -106,8 +117,8 @@ struct BenchReport {
         case .md:
             if rows.isEmpty {
                 try Terminal.output(
-                    Self.line(["model", "size", "params", "ranks", "threads", "partition", "kernels", "test", "t/s"]))
-                try Terminal.output("| --- | ---: | ---: | ---: | ---: | --- | --- | ---: | ---: |\n")
+                    Self.line(["model", "size", "params", "ranks", "threads", "strategy", "partition", "kernels", "test", "t/s"]))
+                try Terminal.output("| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: | ---: |\n")
             }
             try Terminal.output(Self.markdown(row))
         }
@@ -124,7 +135,7 @@ struct BenchReport {
         let test = row.nPrompt > 0 ? "pp\(row.nPrompt)" : "tg\(row.nGen)" + (row.nDepth > 0 ? " @ d\(row.nDepth)" : "")
         return line([
             row.modelType, MemoryPlan.text(row.modelSize), String(format: "%.2f M", Double(row.modelNParams) / 1e6),
-            "\(row.ranks)", "\(row.nThreads)", row.partition, row.kernels, test,
+            "\(row.ranks)", "\(row.nThreads)", row.strategy, row.partition, row.kernels, test,
             String(format: "%.2f ± %.2f", row.avgTs, row.stddevTs),
         ])
     }

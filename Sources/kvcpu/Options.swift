@@ -49,8 +49,6 @@ extension Configuration.Activations: ExpressibleByArgument {}
 
 /// What run and bench alike let choose of the computation.
 struct ComputingOptions: ParsableArguments {
-    @Option(help: "Who computes the prompt")
-    var strategy = Configuration.Strategy.runahead
     @Option(help: "How KV-cache segments go from rank to rank")
     var link = Configuration.Link.auto
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
@@ -61,11 +59,18 @@ struct ComputingOptions: ParsableArguments {
     )
     var isa: String?
 
-    func apply(to configuration: inout Configuration) {
-        configuration.strategy = strategy
+    @Option(
+        help:
+            "Slows the links down to a network's: bandwidth=10GB/s,latency=5us,jitter=1us,bursts=20%,burst=200us,seed=1 (any of them)"
+    )
+    var throttle: String?
+
+    /// - Throws: `EngineError` naming what cannot be read.
+    func apply(to configuration: inout Configuration) throws(EngineError) {
         configuration.link = link
         configuration.activations = activations
         configuration.instructionSet = isa
+        configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
     }
 }
 
@@ -85,6 +90,11 @@ struct EngineOptions: ParsableArguments {
     var oversubscribe = false
     @Option(help: "even, modelled, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
     var partition = "even"
+    @Option(
+        help:
+            "Who computes the prompt: runahead; sequential; or the rivals tsp (dense all-gather), tsp-causal and zigzag, which cut evenly"
+    )
+    var strategy = Configuration.Strategy.runahead
     @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element type of the KV-cache")
     var cacheType = Configuration.CacheElement.f16
@@ -104,7 +114,8 @@ struct EngineOptions: ParsableArguments {
         configuration.ranks = ranks ?? Configuration.defaultRanks()
         configuration.threadsPerRank = threadsPerRank
         configuration.fitsThreads = !oversubscribe
-        computing.apply(to: &configuration)
+        configuration.strategy = strategy
+        try computing.apply(to: &configuration)
         configuration.partition = try Partition(parsing: partition)
         configuration.cacheElement = cacheType
         return configuration

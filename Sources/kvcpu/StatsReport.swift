@@ -31,8 +31,8 @@ struct StatsReport {
         let information = engine.information
         var lines = [
             "model      \((information.modelPath as NSString).lastPathComponent) (\(information.architecture)), kernels \(information.kernels)",
-            "ranks      \(information.ranks) × \(information.threadsPerRank) threads, link \(information.link.rawValue), "
-                + "partition \(summary.partition.map(String.init).joined(separator: ","))",
+            "ranks      \(information.ranks) × \(information.threadsPerRank) threads, \(engine.configuration.strategy.rawValue), "
+                + "link \(information.link.rawValue), partition \(summary.partition.map(String.init).joined(separator: ","))",
             String(
                 format: "prefill    %d tokens, TTFT %@ (%.1f tokens/s)", summary.promptTokens, duration(summary.timeToFirstToken),
                 prefillSpeed),
@@ -45,8 +45,19 @@ struct StatsReport {
         } else {
             lines.append("decode     \(summary.generatedTokens) tokens, ended by \(summary.stopReason.rawValue)")
         }
+        lines.append(work)
         for rank in 0..<information.ranks where summary.partition[rank] > 0 { lines.append(bar(rank)) }
         return lines.map { $0 + "\n" }.joined()
+    }
+
+    /// The paper's figures: dot products of one head on each rank, and rows of K and V handed over.
+    private var work: String {
+        func list(_ values: [Int]) -> String { values.map(String.init).joined(separator: "/") }
+        let first = summary.accounting.layer(0)
+        let total = summary.accounting.total
+        return "work       a layer: query × key \(list(first.map(\.rectangle))) per head, computed \(list(first.map(\.scores))), "
+            + "\(first.reduce(0) { $0 + $1.rows }) rows exchanged; all layers: computed \(list(total.map(\.scores))), "
+            + "\(total.reduce(0) { $0 + $1.rows }) rows"
     }
 
     /// A rank's time by activity, as a bar of the prefill's length.
@@ -68,6 +79,17 @@ struct StatsReport {
     private struct JSON: Encodable {
         struct Rank: Encodable {
             let computeMs, waitMs, sendMs: Double
+            /// Of the first layer, and of all.
+            let layer, total: Work
+        }
+        struct Work: Encodable {
+            let rectangle, causal, scores, rows: Int
+            init(_ work: Accounting.Work) {
+                rectangle = work.rectangle
+                causal = work.causal
+                scores = work.scores
+                rows = work.rows
+            }
         }
         let model, architecture, kernels, link, strategy: String
         let ranks, threadsPerRank: Int
@@ -83,6 +105,8 @@ struct StatsReport {
 
     func json(_ hashes: PrefillHashes?) -> String {
         let information = engine.information
+        let layer = summary.accounting.layer(0)
+        let total = summary.accounting.total
         let json = JSON(
             model: information.modelPath, architecture: information.architecture, kernels: information.kernels,
             link: information.link.rawValue, strategy: engine.configuration.strategy.rawValue, ranks: information.ranks,
@@ -95,7 +119,8 @@ struct StatsReport {
                 JSON.Rank(
                     computeMs: summary.timeline.total(.compute, rank: rank) * 1e3,
                     waitMs: summary.timeline.total(.wait, rank: rank) * 1e3,
-                    sendMs: summary.timeline.total(.send, rank: rank) * 1e3)
+                    sendMs: summary.timeline.total(.send, rank: rank) * 1e3, layer: JSON.Work(layer[rank]),
+                    total: JSON.Work(total[rank]))
             }, logitsSha256: hashes?.logits, kvSha256: hashes?.cache)
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase

@@ -39,7 +39,8 @@ final class CommandTests: XCTestCase {
         var hashes: Set<[String]> = []
         for flags in [
             ["--ranks", "1"], ["--ranks", "2"], ["--ranks", "3", "--link", "ring"], ["--ranks", "2", "--partition", "0.9,0.1"],
-            ["--strategy", "sequential"],
+            ["--strategy", "sequential"], ["--ranks", "2", "--strategy", "tsp"], ["--ranks", "2", "--strategy", "tsp-causal"],
+            ["--ranks", "2", "--strategy", "zigzag", "--throttle", "bandwidth=1GB/s,latency=5us,jitter=1us,bursts=20%,seed=1"],
         ] {
             let statistics = try statistics(
                 ["-m", model, "-p", "The lighthouse at the edge of the bay", "-n", "3", "--temp", "0"] + flags)
@@ -55,6 +56,56 @@ final class CommandTests: XCTestCase {
         }
         XCTAssertEqual(hashes.count, 1)
         XCTAssertEqual(hashes.first?.map(\.count), [64, 64])
+    }
+
+    /// The worked example of the paper by way of the command line: 8 tokens on 2 ranks.
+    func testAccounting() throws {
+        let model = try Command.standardModel()
+        let flags = ["-m", model, "-p", "The lighthouse at the edge of the bay", "-n", "1", "--ranks", "2"]
+        for (strategy, rectangles, rows) in [
+            ("tsp", [32, 32], [8, 8]), ("runahead", [16, 32], [8, 0]), ("zigzag", [32, 32], [8, 8]),
+        ] {
+            let statistics = try statistics(flags + ["--strategy", strategy])
+            let perRank = try XCTUnwrap(statistics["per_rank"] as? [[String: Any]])
+            let layer = perRank.compactMap { $0["layer"] as? [String: Int] }
+            XCTAssertEqual(layer.map { $0["rectangle"] }, rectangles, strategy)
+            XCTAssertEqual(layer.map { $0["rows"] }, rows, strategy)
+            XCTAssertEqual(layer.reduce(0) { $0 + ($1["causal"] ?? 0) }, 36, strategy)
+        }
+        let text = try Command(flags + ["--strategy", "tsp"])
+        XCTAssertTrue(text.error.contains("32/32 per head, computed 32/32, 16 rows exchanged"), text.error)
+    }
+
+    func testStrategyAndThrottleAreChecked() throws {
+        let model = try Command.model("llama-mha-tied-rope3")
+        for (flags, words) in [
+            (["--strategy", "tsp", "--partition", "0.5,0.5"], ["tsp", "0.5,0.5"]),
+            (["--throttle", "latency=5"], ["latency", "\"5\""]), (["--strategy", "ring"], ["ring", "tsp-causal"]),
+        ] {
+            let command = try Command(["-m", model, "-p", "hello", "--ranks", "2"] + flags)
+            XCTAssertEqual(command.status, 2, command.error)
+            for word in words { XCTAssertTrue(command.error.contains(word), command.error) }
+        }
+        let bench = try Command([
+            "bench", "-m", model, "-p", "16", "-n", "0", "-r", "1", "--ranks", "2", "-t", "1", "-o", "jsonl", "--strategy", "tsp",
+            "--throttle", "bandwidth=10GB/s",
+        ])
+        XCTAssertEqual(bench.status, 0, bench.error)
+        XCTAssertTrue(bench.output.contains("\"rows_exchanged\":64"), bench.output)
+        let turns = try Command([
+            "bench", "-m", model, "-p", "16", "-n", "0", "-r", "2", "--ranks", "2", "-t", "1", "-o", "json", "--strategy",
+            "sequential,tsp,runahead,zigzag", "--partition", "even;12,4",
+        ])
+        XCTAssertEqual(turns.status, 0, turns.error)
+        let rows = try XCTUnwrap(JSONSerialization.jsonObject(with: Data(turns.output.utf8)) as? [[String: Any]])
+        XCTAssertEqual(
+            rows.map { "\($0["strategy"] ?? "") \($0["partition"] ?? "") \($0["rows_exchanged"] ?? "")" },
+            ["sequential even 0", "tsp even 64", "runahead even 32", "runahead 12,4 48", "zigzag even 64"])
+        XCTAssertTrue(rows.allSatisfy { ($0["samples_ns"] as? [Int])?.count == 2 })
+        for flags in [["--strategy", "ring"], ["--strategy", "zigzag", "--partition", "12,4"], ["--strategy", ","]] {
+            let wrong = try Command(["bench", "-m", model, "-p", "16", "-n", "0", "--ranks", "2"] + flags)
+            XCTAssertEqual(wrong.status, 2, wrong.error)
+        }
     }
 
     func testTimeline() throws {

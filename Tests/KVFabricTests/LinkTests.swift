@@ -119,6 +119,12 @@ final class LinkTests: XCTestCase {
         try checkLink(SharedCacheLink(segments: 1, wait: .sleeping), copies: false)
     }
 
+    func testThrottledLinks() throws {
+        let egress = Egress(bandwidth: 1e9, latency: 2e-6, jitter: 5e-6, burstShare: 0.2, burstDuration: 20e-6, seed: 1)
+        try checkLink(ThrottledLink(RingLink(capacity: 200, wait: .sleeping), egress: egress, wait: .sleeping), copies: true)
+        try checkLink(ThrottledLink(SharedCacheLink(), egress: egress, segments: 1), copies: false)
+    }
+
     /// A send that finds no space ends by interrupt, and the link works after a reset.
     func testInterruptEndsABlockedSend() throws {
         let link = try RingLink(capacity: 256, wait: .sleeping)

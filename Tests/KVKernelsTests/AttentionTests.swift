@@ -14,6 +14,8 @@ final class AttentionTests: XCTestCase {
         let half: Bool
         var window = 0
         var softcap: Float = 0
+        /// Of the dense rectangle; 0: none.
+        var dense = 0
         var query: [Float]
         var keys: [Float]
         var values: [Float]
@@ -35,7 +37,11 @@ final class AttentionTests: XCTestCase {
             values = (0..<count).map { _ in halfValue(halfBits(random.float())) }
         }
 
-        func run(_ table: UnsafePointer<ckv_table>, tokens part: Range<Int>? = nil, partial: Bool = false) -> [UInt32] {
+        /// - Parameter left: called with what the kernel left in its scratch.
+        func run(
+            _ table: UnsafePointer<ckv_table>, tokens part: Range<Int>? = nil, partial: Bool = false,
+            left: (UnsafeBufferPointer<Float>) -> Void = { _ in }
+        ) -> [UInt32] {
             let part = part ?? 0..<tokens
             let width = group * headDimension
             var out = [Float](repeating: .nan, count: part.count * width)
@@ -49,6 +55,7 @@ final class AttentionTests: XCTestCase {
             attention.kv_stride = stride
             attention.half = half
             attention.window = window
+            attention.keys = dense
             attention.scale = 1 / Float(headDimension).squareRoot()
             attention.softcap = softcap
             attention.out_stride = width
@@ -68,7 +75,11 @@ final class AttentionTests: XCTestCase {
                     }
                 }
             }
+            scratch.base.update(repeating: 0, count: scratch.count)
             if half { go(keys.map(halfBits), values.map(halfBits)) } else { go(keys, values) }
+            scratch.base.withMemoryRebound(to: Float.self, capacity: scratch.count / 4) {
+                left(UnsafeBufferPointer(start: $0, count: scratch.count / 4))
+            }
             return out.map(\.bitPattern)
         }
 
@@ -316,6 +327,58 @@ final class AttentionTests: XCTestCase {
         XCTAssertEqual(ckv_tanh(-0).bitPattern, (-0 as Float).bitPattern)
         XCTAssertEqual(ckv_tanh(0).bitPattern, 0)
         XCTAssertTrue(ckv_tanh(.nan).isNaN)
+    }
+
+    /// The dense rectangle: the same bits whatever keys lie behind each query, in its block or in further ones.
+    func testDenseGivesTheSameBits() {
+        var random = Random(17)
+        for (width, group, position, tokens) in [
+            (64, 3, 0, 70), (16, 1, 250, 17), (7, 2, 120, 9), (80, 9, 0, 1), (128, 1, 1, 130),
+        ] {
+            for spare in [0, 1, 60, 128, 300] {
+                for half in [true, false] {
+                    var attention = Case(width, group, position, tokens, half, spare: spare, &random)
+                    for (window, softcap) in [(0, 0), (0, 30), (5, 0), (128, 50)] {
+                        attention.window = window
+                        attention.softcap = Float(softcap)
+                        attention.dense = 0
+                        let expected = attention.run(Tables.scalar)
+                        attention.dense = attention.rows + spare
+                        for table in Tables.all {
+                            let name = "\(Tables.name(table)) d\(width) n\(tokens) spare \(spare)"
+                            let label = "\(name) half \(half) window \(window) cap \(softcap)"
+                            XCTAssertTrue(attention.run(table) == expected, label)
+                            if tokens > 20 {
+                                let part = attention.run(table, tokens: 3..<20)
+                                XCTAssertTrue(part[...] == expected[3 * group * width..<20 * group * width], label)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// It does compute what nobody sees: a masked key that is no number is found in the scratch. And results do not depend on it.
+    func testDenseComputesMaskedKeys() {
+        var random = Random(18)
+        for spare in [1, 40, 200] {
+            var attention = Case(16, 2, 100, 9, false, spare: spare, &random)
+            let expected = attention.run(Tables.scalar)
+            for index in attention.rows * attention.stride..<attention.keys.count {
+                attention.keys[index] = .nan
+                attention.values[index] = .infinity
+            }
+            for table in Tables.all {
+                for dense in [0, attention.rows + spare] {
+                    attention.dense = dense
+                    var computed = false
+                    let bits = attention.run(table) { computed = $0.contains { $0.isNaN } }
+                    XCTAssertTrue(bits == expected, "\(Tables.name(table)) spare \(spare) dense \(dense)")
+                    XCTAssertEqual(computed, dense > 0, "\(Tables.name(table)) spare \(spare)")
+                }
+            }
+        }
     }
 
     /// Rows behind the last query are being written by others, or were never: they must not be read.

@@ -26,11 +26,15 @@ final class AllocationTests: XCTestCase {
         let path = try TestModels.fixture(name)
         let tokens = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
             .integers("input_ids").map(Int32.init)
-        for link in [Configuration.Link.ring, .shared] {
+        for (link, strategy) in [(Configuration.Link.ring, Configuration.Strategy.runahead), (.shared, .runahead)]
+            + [(.ring, .tsp), (.shared, .zigzag), (.shared, .sequential)]
+        {
             var configuration = Configuration(model: path)
             configuration.ranks = 2
             configuration.threadsPerRank = 2
             configuration.link = link
+            configuration.strategy = strategy
+            if strategy == .tsp { configuration.throttle = LinkProfile() }
             let ranks = try TestModels.ranks(TestModels.model(path, .int8), configuration, context: 256)
             // Once to warm lazy runtime state up.
             _ = try ranks.prefill(tokens)
@@ -40,7 +44,7 @@ final class AllocationTests: XCTestCase {
             malloc_count_exclude_this_thread(true)
             var start = malloc_count()
             _ = try ranks.prefill(tokens)
-            XCTAssertEqual(malloc_count() - start, 0, "\(link): workers allocate in prefill")
+            XCTAssertEqual(malloc_count() - start, 0, "\(link) \(strategy): workers allocate in prefill")
             malloc_count_exclude_this_thread(false)
 
             // The caller's thread: the same number whatever the prompt's length.
@@ -52,14 +56,14 @@ final class AllocationTests: XCTestCase {
             let short = Array(tokens.prefix(8))
             let long = tokens + tokens + tokens
             _ = try (calls(short), calls(long))
-            XCTAssertEqual(try calls(short), try calls(long), "\(link): allocations grow with the prompt")
+            XCTAssertEqual(try calls(short), try calls(long), "\(link) \(strategy): allocations grow with the prompt")
 
             // Decode: none on any thread.
             _ = try ranks.prefill(tokens)
             try ranks.decode(1)
             start = malloc_count()
             for id in 2..<34 { try ranks.decode(Int32(id)) }
-            XCTAssertEqual(malloc_count() - start, 0, "\(link): decode allocates")
+            XCTAssertEqual(malloc_count() - start, 0, "\(link) \(strategy): decode allocates")
             ranks.shutdown()
         }
     }

@@ -139,6 +139,70 @@ final class BitIdentityTests: XCTestCase {
         }
     }
 
+    /// Every strategy gives one rank's bits: on one set of ranks in turns, with prompts shorter than the ranks and longer than a block of
+    /// keys, and over slow links.
+    func testStrategies() throws {
+        for (name, activations) in [("llama-gqa", ActivationType.int8), ("q-llama-q8_0", .int8), ("q-llama-q8_0", .float)] {
+            let model = try TestModels.model(TestModels.fixture(name), activations)
+            let vocabulary = model.geometry.vocabulary
+            let prompt = (0..<300).map { Int32(($0 * 7919 + 13) % vocabulary) }
+            for cache in Configuration.CacheElement.allCases {
+                var configuration = Configuration(model: "")
+                configuration.cacheElement = cache
+                configuration.threadsPerRank = 1
+                let lengths = activations == .int8 ? [1, 2, 3, 4, 5, 7, 9, 64, 300] : [5, 140]
+                let alone = try TestModels.ranks(model, configuration, context: 304)
+                let expected = try lengths.map { try RunBits(alone, Array(prompt.prefix($0)), steps: 4) }
+                alone.shutdown()
+                for ranks in [1, 2, 3, 5] {
+                    for link in [Configuration.Link.ring, .shared] {
+                        configuration.ranks = ranks
+                        configuration.threadsPerRank = ranks == 2 ? 3 : 1
+                        configuration.link = link
+                        configuration.throttle = nil
+                        // Once in a while as over a network.
+                        if ranks == 3 {
+                            configuration.throttle = try LinkProfile(parsing: "bandwidth=1GB/s,jitter=20us,bursts=20%")
+                        }
+                        let team = try TestModels.ranks(model, configuration, context: 304)
+                        for (length, expected) in zip(lengths, expected) {
+                            for strategy in Configuration.Strategy.allCases {
+                                let bits = try RunBits(team, Array(prompt.prefix(length)), strategy: strategy, steps: 4)
+                                let label = "\(name) \(cache) \(ranks) \(link) \(strategy) \(length) tokens"
+                                XCTAssertTrue(bits.logits == expected.logits, "logits differ: \(label)")
+                                XCTAssertTrue(bits.cache == expected.cache, "KV-cache differs: \(label)")
+                                XCTAssertEqual(bits.continuation, expected.continuation, "continuation differs: \(label)")
+                            }
+                        }
+                        team.shutdown()
+                    }
+                }
+            }
+        }
+    }
+
+    /// The logits of all tokens, which zigzag computes in two runs, lie where one rank puts them.
+    func testAllLogits() throws {
+        let model = try TestModels.model(TestModels.fixture("llama-gqa"), .int8)
+        let vocabulary = model.geometry.vocabulary
+        let prompt = (0..<41).map { Int32(($0 * 31 + 5) % vocabulary) }
+        var configuration = Configuration(model: "")
+        configuration.ranks = 3
+        configuration.threadsPerRank = 2
+        let team = try TestModels.ranks(model, configuration, context: 64)
+        defer { team.shutdown() }
+        func logits(_ strategy: Configuration.Strategy) throws -> [UInt32] {
+            var logits = [Float](repeating: .nan, count: prompt.count * vocabulary)
+            try logits.withUnsafeMutableBufferPointer {
+                _ = try team.prefill(prompt, strategy: strategy, allLogits: $0.baseAddress)
+            }
+            return logits.map(\.bitPattern)
+        }
+        let expected = try logits(.sequential)
+        XCTAssertTrue(expected.allSatisfy { Float(bitPattern: $0).isFinite })
+        for strategy in Configuration.Strategy.allCases { XCTAssertTrue(try logits(strategy) == expected, "\(strategy)") }
+    }
+
     /// Every instruction set of this machine gives the scalar reference's bits.
     func testInstructionSets() throws {
         for name in ["llama-gqa", "q-llama-q8_0", "falcon-7b", "falcon-40b"] {
@@ -149,10 +213,12 @@ final class BitIdentityTests: XCTestCase {
                 var configuration = Configuration(model: "")
                 configuration.ranks = 2
                 configuration.threadsPerRank = 1
-                let bits = try RunBits(
-                    TestModels.ranks(model, configuration, context: tokens.count + 8), tokens, partition: .even, steps: 8)
-                if let reference { XCTAssertTrue(bits == reference, "\(name): \(kernels.name) differs") }
-                reference = reference ?? bits
+                let ranks = try TestModels.ranks(model, configuration, context: tokens.count + 8)
+                for strategy in Configuration.Strategy.allCases {
+                    let bits = try RunBits(ranks, tokens, strategy: strategy, steps: 8)
+                    if let reference { XCTAssertTrue(bits == reference, "\(name): \(kernels.name) \(strategy) differs") }
+                    reference = reference ?? bits
+                }
             }
         }
     }

@@ -48,8 +48,10 @@ struct RunBits: Equatable {
     var continuation: [Int32]
 
     /// Prefills, then decodes `steps` tokens greedily.
-    init(_ ranks: Ranks, _ tokens: [Int32], partition: Partition, steps: Int) throws {
-        _ = try ranks.prefill(tokens, partition: partition)
+    init(
+        _ ranks: Ranks, _ tokens: [Int32], strategy: Configuration.Strategy? = nil, partition: Partition? = nil, steps: Int
+    ) throws {
+        _ = try ranks.prefill(tokens, strategy: strategy, partition: partition)
         logits = ranks.logits.map(\.bitPattern)
         cache = []
         let kv = ranks.cache

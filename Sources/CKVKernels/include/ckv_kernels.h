@@ -116,6 +116,8 @@ typedef struct ckv_attention {
     size_t tokens;
     size_t position;       // absolute position of the first query token; token t sees keys 0 ... position + t
     size_t window;         // the most keys that a token sees, its own the last of them; 0: all. Other keys and values are not read
+    size_t keys;           // dense: keys 0 ... keys - 1 are computed for every query, those that it does not see with a mask; 0: left out.
+                           // The same bits; only to measure by (ckv_attention_fn alone; keys before a window are left out all the same)
     const void *key;       // position 0's row of this head; float16 if `half`, else float; rows `kv_stride` elements apart
     const void *value;
     size_t kv_stride;

@@ -10,15 +10,17 @@ final class RunaheadAttention: Attention, @unchecked Sendable {
     // `prepare` writes between runs; the workers only read during one.
     private let rank: Int
     private let state: RunState
+    private let record: RankRecord
     private unowned let cache: KVCache
     /// From the rank before (nil on the first), and to the rank after (nil on the last); set by `prepare`.
     private var before: (any Link)?
     private var after: (any Link)?
     private var chunk = 0..<0
 
-    init(rank: Int, cache: KVCache, state: RunState) {
+    init(rank: Int, cache: KVCache, record: RankRecord, state: RunState) {
         self.rank = rank
         self.cache = cache
+        self.record = record
         self.state = state
     }
 
@@ -50,14 +52,12 @@ final class RunaheadAttention: Attention, @unchecked Sendable {
                     value: UnsafeRawBufferPointer(cache.values(layer, segment.rows)),
                     deadline: state.deadline, interrupt: state.interrupt)
             } catch { throw failed("sending", layer, error) }
+            record.sent(rows: 2 * segment.rows.count, layer: layer)
         }
         operations.mark(.sent, layer: layer)
     }
 
     private func failed(_ what: String, _ layer: Int, _ error: FabricError) -> Stopped {
-        if error != .interrupted {
-            state.fail(EngineError(.rank, "rank \(rank), \(what) layer \(layer): \(error)"))
-        }
-        return Stopped()
+        state.failed(rank: rank, what, layer: layer, error)
     }
 }

@@ -1,57 +1,122 @@
 import KVFabric
 import KVModel
 
-/// A virtual rank: a group of pinned workers with their own scratch, computing one chunk of each prompt.
-final class Rank: Sendable {
+/// Workers that compute together, with their own scratch: a virtual rank's group on its chunk of a prompt, or all groups as one team.
+final class Rank: @unchecked Sendable {
+    // Its mutable state is the seam's, which is set between runs.
     let index: Int
-    let group: WorkerGroup
-    let team: BarrierTeam
     let arena: Arena
     let cache: KVCache
-    let timeline: RankTimeline
+    let record: RankRecord
+    let runahead: RunaheadAttention
+    let allGather: AllGatherAttention
+    let alone = LocalAttention()
+    private let team: BarrierTeam
     private let operations: [CPUOperations]
-    private let attention: RunaheadAttention
-    private let prefillJob: @Sendable (Int) -> Void
+    private let shares: [Share]
+    private let seam: Seam
 
+    /// A group's part of every run. A struct's closure is handed on as it is; one taken from an array of closures would be wrapped
+    /// anew, on the heap, for every token.
+    private struct Share {
+        let group: WorkerGroup
+        let job: @Sendable (Int) -> Void
+    }
+
+    /// How the run at hand exchanges keys and values.
+    private final class Seam: @unchecked Sendable {
+        // Written between runs, read during one.
+        var attention: any Attention
+        init(_ attention: any Attention) { self.attention = attention }
+    }
+
+    /// What teams of one engine have in common.
+    struct Common {
+        let model: Model
+        let angles: Angles
+        let context: Int
+        let state: RunState
+    }
+
+    /// - Parameters:
+    ///   - groups: whose workers take part: all of one group, with its own barrier.
+    ///   - onePerCPU: of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
+    ///     switches; for several groups.
+    ///   - chunk: the most tokens of a run.
+    ///   - records: takes times and work down.
     /// - Throws: `EngineError` when there is no memory.
     init(
-        index: Int, group: WorkerGroup, model: Model, angles: Angles, cache: KVCache, context: Int, state: RunState
+        index: Int, label: String, groups: [WorkerGroup], onePerCPU: Bool, _ common: Common, cache: KVCache, chunk: Int,
+        records: Bool
     ) throws(EngineError) {
-        self.index = index
-        self.group = group
-        self.cache = cache
-        let team = BarrierTeam(label: "rank \(index)", count: group.count, barrier: group.barrier, state: state)
+        let model = common.model
+        let (places, count) = Self.places(groups, onePerCPU: onePerCPU)
+        // A member with a CPU of its own may spin.
+        let barrier = onePerCPU ? Barrier(count: count, wait: .spinning) : groups[0].barrier
+        let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
         let arena: Arena
         do {
-            arena = try Arena(
-                model.geometry, weights: model.weights, chunk: context, context: context, workers: group.count)
+            arena = try Arena(model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count)
         } catch { throw EngineError(.memory, error.description) }
-        let operations = (0..<group.count).map {
+        let operations = (0..<count).map {
             CPUOperations(
-                weights: model.weights, geometry: model.geometry, arena: arena, cache: cache, angles: angles, team: team,
+                weights: model.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
                 worker: $0)
         }
-        let timeline = RankTimeline(layers: model.geometry.layers)
-        operations.first?.recorder = timeline
-        let attention = RunaheadAttention(rank: index, cache: cache, state: state)
+        let record = RankRecord(layers: model.geometry.layers)
+        if records { operations.first?.recorder = record }
+        let seam = Seam(alone)
         let architecture = model.architecture
+        shares = zip(groups, places).compactMap { group, places in
+            guard places.contains(where: { $0 != nil }) else { return nil }
+            return Share(group: group) { worker in
+                guard let place = places[worker] else { return }
+                // A stop is reported by whoever raised it (see RunState).
+                try? architecture.forward(on: operations[place], attention: seam.attention)
+            }
+        }
+        runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
+        allGather = AllGatherAttention(rank: index, cache: cache, record: record, state: common.state)
+        self.index = index
+        self.cache = cache
         self.team = team
         self.arena = arena
         self.operations = operations
-        self.timeline = timeline
-        self.attention = attention
-        prefillJob = { worker in
-            // A stop is reported by whoever raised it (see RunState).
-            try? architecture.forward(on: operations[worker], attention: attention)
-        }
+        self.record = record
+        self.seam = seam
     }
 
-    /// Starts computing a chunk; `WorkerGroup.join` tells when it is done.
-    func start(_ job: CPUOperations.Job, before: (any Link)?, after: (any Link)?) {
+    /// Each group's workers' places in the team, nil for those that do not take part; and how many do.
+    private static func places(_ groups: [WorkerGroup], onePerCPU: Bool) -> ([[Int?]], Int) {
+        var taken: Set<Int> = []
+        var count = 0
+        let places = groups.map { group in
+            group.cpus.map { cpu -> Int? in
+                guard taken.insert(cpu).inserted || !onePerCPU else { return nil }
+                count += 1
+                return count - 1
+            }
+        }
+        return (places, count)
+    }
+
+    /// Starts computing a chunk; the groups' `join` tells when it is done. Allocates nothing.
+    func start(_ job: CPUOperations.Job, exchange attention: any Attention, cache: KVCache) {
         arena.reset()
-        timeline.reset()
-        attention.prepare(chunk: job.chunk, before: before, after: after)
-        for operations in operations { operations.prepare(job) }
-        group.start(prefillJob)
+        record.reset()
+        seam.attention = attention
+        for operations in operations {
+            operations.cache = cache
+            operations.prepare(job)
+        }
+        for share in shares { share.group.start(share.job) }
+    }
+
+    /// Forgets what an interrupted run left; between runs.
+    func reset() { team.reset() }
+
+    /// Waits for the groups until `deadline`.
+    func join(deadline: UInt64) throws(FabricError) {
+        for share in shares { try share.group.join(deadline: deadline) }
     }
 }

@@ -8,21 +8,27 @@ package final class Ranks: @unchecked Sendable {
     package let placement: Placement
     package let configuration: Configuration
     package let contextLength: Int
-    package let link: Configuration.Link
+    package var link: Configuration.Link { connections.kind }
     let state: RunState
     private let ranks: [Rank]
-    private let links: [any Link]
+    private let groups: [WorkerGroup]
+    private let common: Rank.Common
+    private let connections: Connections
     private let decoder: Decoder
+    /// All workers as one team, for the sequential strategy on several ranks.
+    private var together: Rank?
     /// The cache that holds the sequence, and how many positions of it.
     package private(set) var cache: KVCache
     package private(set) var length = 0
 
     /// What one prefill took.
     package struct Prefill: Sendable {
-        package let chunks: [Range<Int>]
+        /// Each rank's positions.
+        package let chunks: [Positions]
         /// Seconds from the start to the last token's logits.
         package let duration: Double
         package let timeline: Timeline
+        package let accounting: Accounting
         package let bytesHandedOver: UInt64
     }
 
@@ -49,35 +55,38 @@ package final class Ranks: @unchecked Sendable {
             }
         }
         let shared = try cache()
+        let common = Rank.Common(model: model, angles: angles, context: contextLength, state: state)
         var ranks: [Rank] = []
         for (index, group) in groups.enumerated() {
             ranks.append(
                 try Rank(
-                    index: index, group: group, model: model, angles: angles,
-                    cache: link == .ring && index > 0 ? try cache() : shared, context: contextLength, state: state))
+                    index: index, label: "rank \(index)", groups: [group], onePerCPU: false, common,
+                    cache: link == .ring && index > 0 ? try cache() : shared, chunk: contextLength, records: true))
         }
-        var links: [any Link] = []
-        for _ in 1..<max(1, groups.count) {
-            do {
-                switch link {
-                case .ring:
-                    links.append(
-                        try RingLink(capacity: Self.ringBytes(geometry, type: type, context: contextLength), wait: wait))
-                case .shared, .auto: links.append(try SharedCacheLink(wait: wait))
-                }
-            } catch { throw EngineError(.system, "link between ranks: \(error)") }
-        }
-        decoder = try Decoder(
-            groups: groups, model: model, angles: angles, cache: shared, context: contextLength, state: state)
+        decoder = try Decoder(groups: groups, common, cache: shared)
+        connections = Connections(
+            link, ranks: groups.count, rows: .init(geometry, type: type, context: contextLength), wait: wait,
+            throttle: configuration.throttle)
         self.model = model
         self.placement = placement
         self.configuration = configuration
         self.contextLength = contextLength
-        self.link = link
         self.state = state
+        self.groups = groups
+        self.common = common
         self.ranks = ranks
-        self.links = links
         self.cache = shared
+        try prepare(configuration.strategy)
+    }
+
+    /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.
+    /// - Throws: `EngineError` when there is no memory.
+    package func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
+        try connections.prepare(strategy)
+        guard strategy == .sequential, ranks.count > 1, together == nil else { return }
+        together = try Rank(
+            index: 0, label: "all ranks", groups: groups, onePerCPU: true, common, cache: ranks[0].cache, chunk: contextLength,
+            records: true)
     }
 
     // MARK: Prompt phase
@@ -85,37 +94,41 @@ package final class Ranks: @unchecked Sendable {
     /// Computes a prompt from position 0: every rank its chunk, all at once.
     /// - Parameters:
     ///   - tokens: ids below the vocabulary's size; at least one, at most the context.
+    ///   - strategy: the configuration's unless given; see `prepare`.
+    ///   - partition: the configuration's unless given, even where the strategy knows no other.
     ///   - allLogits: room for [tokens, vocabulary] floats when every token's logits are wanted, else only the last token's are computed.
     ///   - progress: told of the done fraction about twenty times a second.
     /// - Throws: `EngineError`; the ranks stay usable.
     package func prefill(
-        _ tokens: [Int32], partition: Partition? = nil, allLogits: UnsafeMutablePointer<Float>? = nil,
-        progress: (Double) -> Void = { _ in }
+        _ tokens: [Int32], strategy: Configuration.Strategy? = nil, partition: Partition? = nil,
+        allLogits: UnsafeMutablePointer<Float>? = nil, progress: (Double) -> Void = { _ in }
     ) throws(EngineError) -> Prefill {
         try check(tokens)
-        let partition = partition ?? configuration.partition
+        let usual = strategy == nil || strategy == configuration.strategy
+        let strategy = strategy ?? configuration.strategy
+        let partition = partition ?? (usual || strategy == .runahead ? configuration.partition : .even)
+        try prepare(strategy)
         if partition == .modelled, ranks.count > 1, !isCalibrated { try calibrate() }
-        let chunks = try partition.chunks(of: tokens.count, ranks: ranks.count, model: costModel)
+        let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, model: costModel)
         length = 0
         try reset()
-        let active = ranks.filter { !chunks[$0.index].isEmpty }
-        guard let last = active.last else { throw EngineError(.request, "the prompt is empty") }
-        let handedOver = bytesHandedOver
+        let crew = strategy == .sequential ? [together ?? ranks[0]] : ranks
+        let active = crew.filter { !chunks[$0.index].isEmpty }
+        guard let last = active.first(where: { chunks[$0.index].upperBound == tokens.count }) else {
+            throw EngineError(.request, "the prompt is empty")
+        }
+        let handedOver = connections.bytesSent
+        connect(active, strategy, chunks)
         let start = MonotonicClock.now
         let failure: EngineError? = tokens.withUnsafeBufferPointer { buffer in
-            for (place, rank) in active.enumerated() {
-                let chunk = chunks[rank.index]
+            for rank in active {
                 var job = CPUOperations.Job()
-                job.chunk = chunk
-                job.tokens = buffer.baseAddress.map { $0 + chunk.lowerBound }
-                if let allLogits {
-                    job.logits = .all(allLogits + chunk.lowerBound * model.geometry.vocabulary)
-                } else {
-                    job.logits = rank === last ? .last : .none
-                }
-                // Ranks without a chunk are left out of the chain.
-                rank.start(
-                    job, before: place == 0 ? nil : links[place - 1], after: rank === last ? nil : links[place])
+                job.positions = chunks[rank.index]
+                job.keys = strategy.gathers ? tokens.count : job.positions.upperBound
+                job.isDense = strategy == .tsp
+                job.tokens = buffer.baseAddress.map { $0 + job.positions.lowerBound }
+                job.logits = allLogits.map { .all($0) } ?? (rank === last ? .last : .none)
+                rank.start(job, exchange: exchange(rank, strategy), cache: rank.cache)
             }
             let total = Double(tokens.count * model.geometry.layers)
             return join(active) {
@@ -127,11 +140,40 @@ package final class Ranks: @unchecked Sendable {
         cache = last.cache
         length = tokens.count
         finished = last
+        let none = [Accounting.Work](repeating: .init(), count: model.geometry.layers)
         return Prefill(
             chunks: chunks, duration: Double(end - start) * 1e-9,
             timeline: Timeline(
-                spans: active.flatMap { $0.timeline.spans(rank: $0.index, since: start) }, ranks: ranks.count),
-            bytesHandedOver: bytesHandedOver - handedOver)
+                spans: active.flatMap { $0.record.spans(rank: $0.index, since: start) }, ranks: ranks.count),
+            accounting: Accounting(
+                work: chunks.indices.map { index in active.first { $0.index == index }?.record.work ?? none }),
+            bytesHandedOver: connections.bytesSent - handedOver)
+    }
+
+    private func exchange(_ rank: Rank, _ strategy: Configuration.Strategy) -> any Attention {
+        switch strategy {
+        case .sequential, .runahead: rank.runahead
+        case .tsp, .tspCausal, .zigzag: rank.allGather
+        }
+    }
+
+    /// Tells the ranks that take part of each other. Those without a token are left out.
+    private func connect(_ active: [Rank], _ strategy: Configuration.Strategy, _ chunks: [Positions]) {
+        if !strategy.gathers {
+            let chain = connections.chain
+            for (place, rank) in active.enumerated() {
+                rank.runahead.prepare(
+                    chunk: chunks[rank.index].first, before: place == 0 ? nil : chain[place - 1],
+                    after: place == active.count - 1 ? nil : chain[place])
+            }
+        } else if strategy.gathers {
+            let parts = active.map { (rank: $0.index, positions: chunks[$0.index]) }
+            for rank in active {
+                rank.allGather.prepare(
+                    own: chunks[rank.index], peers: connections.peers(of: rank.index, among: parts),
+                    barrier: connections.barrier(active.count))
+            }
+        }
     }
 
     /// The rank that ended the last prefill.
@@ -151,7 +193,7 @@ package final class Ranks: @unchecked Sendable {
             var seconds = Double.infinity
             for _ in 0..<2 {
                 let alone = Partition.tokens([count] + [Int](repeating: 0, count: ranks.count - 1))
-                let taken = try prefill([Int32](repeating: 0, count: count), partition: alone).duration
+                let taken = try prefill([Int32](repeating: 0, count: count), strategy: .runahead, partition: alone).duration
                 seconds = min(seconds, taken)
                 spent += taken
             }
@@ -169,7 +211,7 @@ package final class Ranks: @unchecked Sendable {
         for rank in active {
             while true {
                 do {
-                    try rank.group.join(deadline: MonotonicClock.now + 50_000_000)
+                    try rank.join(deadline: MonotonicClock.now + 50_000_000)
                     break
                 } catch {
                     // Only the slice has passed.
@@ -182,13 +224,10 @@ package final class Ranks: @unchecked Sendable {
 
     private func reset() throws(EngineError) {
         state.reset()
-        for rank in ranks { rank.team.reset() }
-        for link in links {
-            do { try link.reset() } catch { throw EngineError(.system, "link between ranks: \(error)") }
-        }
+        for rank in ranks { rank.reset() }
+        together?.reset()
+        try connections.reset()
     }
-
-    private var bytesHandedOver: UInt64 { links.reduce(0) { $0 + $1.bytesSent } }
 
     private func check(_ tokens: [Int32]) throws(EngineError) {
         guard !tokens.isEmpty else { throw EngineError(.request, "the prompt is empty: there is no token to compute") }
@@ -236,7 +275,7 @@ package final class Ranks: @unchecked Sendable {
     }
 
     package func shutdown() {
-        for rank in ranks { rank.group.shutdown() }
+        for group in groups { group.shutdown() }
     }
 
     // MARK: Parts of init
@@ -268,11 +307,6 @@ package final class Ranks: @unchecked Sendable {
     static func resolve(_ link: Configuration.Link, _ placement: Placement) -> Configuration.Link {
         guard link == .auto else { return link }
         return Set(placement.ranks.map(\.node)).count > 1 ? .ring : .shared
-    }
-
-    /// Room for two layers' whole prefix, within reason: a rank may then be two layers ahead of the next. Larger segments stream.
-    static func ringBytes(_ geometry: Geometry, type: CacheType, context: Int) -> Int {
-        min(256 << 20, 2 * 2 * context * geometry.keyValueWidth * type.bytes + 4096)
     }
 }
 

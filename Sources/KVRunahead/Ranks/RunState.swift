@@ -22,6 +22,12 @@ final class RunState: Sendable {
         interrupt.raise()
     }
 
+    /// Ends the run for a wait of a rank's that failed, unless it did because the run has ended.
+    func failed(rank: Int, _ what: String, layer: Int, _ error: FabricError) -> Stopped {
+        if error != .interrupted { fail(EngineError(.rank, "rank \(rank), \(what) layer \(layer): \(error)")) }
+        return Stopped()
+    }
+
     var error: EngineError? { failure.withLock { $0 } }
 
     /// Between runs.
