@@ -45,7 +45,9 @@ public struct Configuration: Sendable {
     public var fitsThreads = true
     public var strategy = Strategy.runahead
     public var link = Link.auto
-    public var partition = Partition.even
+    public var partition = Partition.auto
+    /// Where plan tables are kept (`kvcpu plan`); nil: nothing is read or stored.
+    public var planFolder: String? = PlanStore.defaultFolder
     public var cacheElement = CacheElement.f16
     public var activations = Activations.int8
     /// The kernels' instruction set, by name; nil = the best of this machine.

@@ -1,6 +1,12 @@
 import KVFabric
 import KVModel
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
 /// When a rank computed, waited for a segment, and sent one, layer by layer, in one prefill.
 public struct Timeline: Sendable {
     public enum Activity: String, Sendable, CaseIterable {
@@ -13,6 +19,8 @@ public struct Timeline: Sendable {
         /// Seconds since the prefill began.
         public let start: Double
         public let end: Double
+        /// Seconds of CPU that the rank's first worker used: less than the duration where it slept, or where others had its CPU.
+        public let busy: Double
         public var duration: Double { end - start }
     }
     public let spans: [Span]
@@ -40,17 +48,26 @@ public struct Timeline: Sendable {
 final class RankTimeline: LayerRecorder, @unchecked Sendable {
     private static let marks = 5
     private let times: UnsafeMutablePointer<UInt64>
+    /// CPU time of the recording worker at the same marks.
+    private let busy: UnsafeMutablePointer<UInt64>
     private let layers: Int
 
     init(layers: Int) {
         self.layers = layers
         times = .allocate(capacity: layers * Self.marks)
+        busy = .allocate(capacity: layers * Self.marks)
         reset()
     }
 
-    deinit { times.deallocate() }
+    deinit {
+        times.deallocate()
+        busy.deallocate()
+    }
 
-    func reset() { times.update(repeating: 0, count: layers * Self.marks) }
+    func reset() {
+        times.update(repeating: 0, count: layers * Self.marks)
+        busy.update(repeating: 0, count: layers * Self.marks)
+    }
 
     func record(_ mark: LayerMark, layer: Int) {
         let index =
@@ -62,6 +79,9 @@ final class RankTimeline: LayerRecorder, @unchecked Sendable {
             case .end: 4
             }
         times[layer * Self.marks + index] = MonotonicClock.now
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        busy[layer * Self.marks + index] = UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
     /// The spans between the marks, in seconds since `start` (nanoseconds of the monotonic clock).
@@ -70,15 +90,18 @@ final class RankTimeline: LayerRecorder, @unchecked Sendable {
         var spans: [Timeline.Span] = []
         for layer in 0..<layers {
             var last = times[layer * Self.marks]
+            var lastBusy = busy[layer * Self.marks]
             if last < start { continue }
             for (index, activity) in activities.enumerated() {
                 let next = times[layer * Self.marks + index + 1]
                 if next <= last { continue }
+                let nextBusy = busy[layer * Self.marks + index + 1]
                 spans.append(
                     Timeline.Span(
                         rank: rank, layer: layer, activity: activity, start: Double(last - start) * 1e-9,
-                        end: Double(next - start) * 1e-9))
+                        end: Double(next - start) * 1e-9, busy: Double(nextBusy &- lastBusy) * 1e-9))
                 last = next
+                lastBusy = nextBusy
             }
         }
         return spans

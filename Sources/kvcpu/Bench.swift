@@ -28,8 +28,9 @@ struct Bench: AsyncParsableCommand {
     var ranks: String?
     @Option(name: [.customShort("t"), .customLong("threads-per-rank")], help: "Threads of each rank")
     var threadsPerRank: String?
-    @Option(help: "even, modelled, tokens of each rank, or ratios; several apart by ;")
-    var partition = "even"
+    @Option(help: "auto, even, searched, predicted, modelled, tokens of each rank, or ratios; several apart by ;")
+    var partition = "auto"
+    @OptionGroup var plans: PlanOptions
     @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element types of the KV-cache")
     var cacheType = "f16"
@@ -44,11 +45,12 @@ struct Bench: AsyncParsableCommand {
             var configuration = configuration
             configuration.contextLength = max(prompts.max() ?? 0, depth + (generations.max() ?? 0), 1)
             let engine = try await Session.open(configuration, progress: true, verbose: false)
-            for partition in try partition.split(separator: ";").map({ try Partition(parsing: String($0)) }) {
+            for text in partition.split(separator: ";").map(String.init) {
+                let parsed = try Partition(parsing: text)
                 for count in prompts where count > 0 {
-                    let samples = try await prefill(engine, count, partition)
+                    let samples = try await prefill(engine, count, parsed)
                     try report.add(
-                        BenchRow(engine, prompt: count, generated: 0, depth: 0, partition: self.partition, samples: samples))
+                        BenchRow(engine, prompt: count, generated: 0, depth: 0, partition: text, samples: samples))
                 }
             }
             for count in generations where count > 0 {
@@ -82,6 +84,7 @@ struct Bench: AsyncParsableCommand {
                     configuration.threadsPerRank = threads
                     configuration.cacheElement = element
                     computing.apply(to: &configuration)
+                    plans.apply(to: &configuration)
                     configurations.append(configuration)
                 }
             }

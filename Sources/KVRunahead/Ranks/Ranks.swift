@@ -10,7 +10,9 @@ package final class Ranks: @unchecked Sendable {
     package let contextLength: Int
     package let link: Configuration.Link
     let state: RunState
-    private let ranks: [Rank]
+    let ranks: [Rank]
+    /// Where prompts are cut.
+    package let planner: Planner
     private let links: [any Link]
     private let decoder: Decoder
     /// The cache that holds the sequence, and how many positions of it.
@@ -31,7 +33,7 @@ package final class Ranks: @unchecked Sendable {
     /// - Throws: `EngineError`.
     package init(
         model: Model, configuration: Configuration, placement: Placement, contextLength: Int,
-        progress: (Double) -> Void
+        planner: Planner = Planner(), progress: (Double) -> Void
     ) throws(EngineError) {
         let state = RunState(waitLimit: configuration.waitLimit)
         let wait = WaitStrategy(oversubscribed: placement.oversubscribed)
@@ -76,6 +78,7 @@ package final class Ranks: @unchecked Sendable {
         self.link = link
         self.state = state
         self.ranks = ranks
+        self.planner = planner
         self.links = links
         self.cache = shared
     }
@@ -94,8 +97,8 @@ package final class Ranks: @unchecked Sendable {
     ) throws(EngineError) -> Prefill {
         try check(tokens)
         let partition = partition ?? configuration.partition
-        if partition == .modelled, ranks.count > 1, !isCalibrated { try calibrate() }
-        let chunks = try partition.chunks(of: tokens.count, ranks: ranks.count, model: costModel)
+        let planned = try plan(partition, tokens.count, progress: progress)
+        let chunks = try partition.chunks(of: tokens.count, ranks: ranks.count, planned: planned)
         length = 0
         try reset()
         let active = ranks.filter { !chunks[$0.index].isEmpty }
@@ -127,41 +130,17 @@ package final class Ranks: @unchecked Sendable {
         cache = last.cache
         length = tokens.count
         finished = last
-        return Prefill(
+        let run = Prefill(
             chunks: chunks, duration: Double(end - start) * 1e-9,
             timeline: Timeline(
                 spans: active.flatMap { $0.timeline.spans(rank: $0.index, since: start) }, ranks: ranks.count),
             bytesHandedOver: bytesHandedOver - handedOver)
+        learn(partition, run)
+        return run
     }
 
     /// The rank that ended the last prefill.
     private var finished: Rank?
-
-    /// Of this model on these ranks; nil before the first modelled partition, or where the timings made no sense.
-    package private(set) var costModel: CostModel?
-    private var isCalibrated = false
-
-    /// Times chunks of growing length on the first rank alone: for about a second on a small model, longer where 64 tokens take long.
-    private func calibrate() throws(EngineError) {
-        var samples: [(tokens: Int, seconds: Double)] = []
-        var spent = 0.0
-        var count = min(64, contextLength / 4)
-        while count > 0, count <= contextLength, samples.count < 3 || spent < 0.5 {
-            // Each twice, the faster counts: what disturbs a run makes it slower.
-            var seconds = Double.infinity
-            for _ in 0..<2 {
-                let alone = Partition.tokens([count] + [Int](repeating: 0, count: ranks.count - 1))
-                let taken = try prefill([Int32](repeating: 0, count: count), partition: alone).duration
-                seconds = min(seconds, taken)
-                spent += taken
-            }
-            samples.append((count, seconds))
-            count *= 2
-        }
-        costModel = CostModel(fitting: samples)
-        // Only now: a cancelled calibration is begun again by the next prompt.
-        isCalibrated = true
-    }
 
     /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
     /// computing ends.
