@@ -53,7 +53,9 @@ public struct Configuration: Sendable {
     public var fitsThreads = true
     public var strategy = Strategy.runahead
     public var link = Link.auto
-    public var partition = Partition.even
+    public var partition = Partition.auto
+    /// Where plan tables are kept (`kvcpu plan`); nil: nothing is read or stored.
+    public var planFolder: String? = PlanStore.defaultFolder
     /// Links between ranks as slow and as noisy as a network's, for measurements; nil: as fast as the machine.
     public var throttle: LinkProfile?
     public var cacheElement = CacheElement.f16

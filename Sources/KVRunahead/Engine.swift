@@ -28,6 +28,8 @@ public final class Engine: Sendable {
         public let notices: [String]
     }
 
+    /// Part of what a stored plan is for: kernels, and with them timings, change from one version to the next.
+    public static let version = "0.1.0"
     public let information: Information
     public let configuration: Configuration
     package let file: GGUFFile
@@ -60,10 +62,12 @@ public final class Engine: Sendable {
             "opened", metadata: ["model": "\(configuration.model)", "kernels": "\(opening.model.weights.kernels.name)"])
         self.configuration = configuration
         file = opening.file
+        let planner = Planner(opening, link: Ranks.resolve(opening.configuration.link, opening.placement))
+        for notice in planner.notices { logger.notice("\(notice)") }
         ranks = try Ranks(
             model: opening.model, configuration: opening.configuration, placement: opening.placement,
-            contextLength: opening.contextLength, progress: progress)
-        information = opening.information(link: ranks.link)
+            contextLength: opening.contextLength, planner: planner, progress: progress)
+        information = opening.information(link: ranks.link, notices: planner.notices)
     }
 
     deinit { ranks.shutdown() }

@@ -40,6 +40,8 @@ public enum GenerationEvent: Sendable {
         public let accounting: Accounting
         /// Payload bytes handed from rank to rank (counted also when only a descriptor was).
         public let bytesHandedOver: UInt64
+        /// What the user should know of the prompt's partition: ignored plan tables, timings without result.
+        public let notices: [String]
     }
 }
 
@@ -105,6 +107,6 @@ struct Generation {
                     timeToFirstToken: Double(first - start) * 1e-9, prefillDuration: prefill.duration,
                     timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason,
                     partition: prefill.chunks.map(\.count), timeline: prefill.timeline, accounting: prefill.accounting,
-                    bytesHandedOver: prefill.bytesHandedOver)))
+                    bytesHandedOver: prefill.bytesHandedOver, notices: ranks.planner.notices)))
     }
 }

@@ -86,11 +86,11 @@ package struct Opening {
             rings: ownCaches ? rows.ringBytes(configuration.strategy, ranks: ranks) : 0, available: available)
     }
 
-    func information(link: Configuration.Link) -> Engine.Information {
+    func information(link: Configuration.Link, notices more: [String]) -> Engine.Information {
         Engine.Information(
             modelPath: file.path, architecture: type(of: model.architecture).names[0], kernels: model.weights.kernels.name,
             contextLength: contextLength, ranks: placement.ranks.count,
             threadsPerRank: placement.ranks.first?.cpus.count ?? 0, cpus: placement.ranks.map(\.cpus), link: link,
-            memory: memory, notices: notices)
+            memory: memory, notices: notices + more)
     }
 }

@@ -1,6 +1,12 @@
 import KVFabric
 import KVModel
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
 /// When a rank computed, waited for a segment, and sent one, layer by layer, in one prefill.
 public struct Timeline: Sendable {
     public enum Activity: String, Sendable, CaseIterable {
@@ -13,6 +19,8 @@ public struct Timeline: Sendable {
         /// Seconds since the prefill began.
         public let start: Double
         public let end: Double
+        /// Seconds of CPU that the rank's first worker used: less than the duration where it slept, or where others had its CPU.
+        public let busy: Double
         public var duration: Double { end - start }
     }
     public let spans: [Span]
@@ -40,23 +48,28 @@ public struct Timeline: Sendable {
 final class RankRecord: LayerRecorder, @unchecked Sendable {
     private static let marks = 5
     private let times: UnsafeMutablePointer<UInt64>
+    /// CPU time of the recording worker at the same marks.
+    private let busy: UnsafeMutablePointer<UInt64>
     private let counts: UnsafeMutablePointer<Accounting.Work>
     private let layers: Int
 
     init(layers: Int) {
         self.layers = layers
         times = .allocate(capacity: layers * Self.marks)
+        busy = .allocate(capacity: layers * Self.marks)
         counts = .allocate(capacity: layers)
         reset()
     }
 
     deinit {
         times.deallocate()
+        busy.deallocate()
         counts.deallocate()
     }
 
     func reset() {
         times.update(repeating: 0, count: layers * Self.marks)
+        busy.update(repeating: 0, count: layers * Self.marks)
         counts.update(repeating: Accounting.Work(), count: layers)
     }
 
@@ -82,24 +95,31 @@ final class RankRecord: LayerRecorder, @unchecked Sendable {
             case .end: 4
             }
         times[layer * Self.marks + index] = MonotonicClock.now
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        busy[layer * Self.marks + index] = UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
     /// The spans between the marks, in seconds since `start` (nanoseconds of the monotonic clock).
     func spans(rank: Int, since start: UInt64) -> [Timeline.Span] {
         var spans: [Timeline.Span] = []
         for layer in 0..<layers {
-            let marks = times + layer * Self.marks
-            var last = marks[0]
+            let times = times + layer * Self.marks
+            let busy = busy + layer * Self.marks
+            var last = times[0]
+            var lastBusy = busy[0]
             if last < start { continue }
             // A chain receives and then sends, an all-gather the other way round.
-            let exchange: [(Timeline.Activity, UInt64)] = [(.wait, marks[2]), (.send, marks[3])]
-            let ends = [(.compute, marks[1])] + exchange.sorted { $0.1 < $1.1 } + [(.compute, marks[4])]
-            for (activity, next) in ends where next > last {
+            let exchange = times[2] <= times[3] ? [(Timeline.Activity.wait, 2), (.send, 3)] : [(.send, 3), (.wait, 2)]
+            for (activity, mark) in [(.compute, 1)] + exchange + [(.compute, 4)] where times[mark] > last {
+                let next = times[mark]
+                let nextBusy = busy[mark]
                 spans.append(
                     Timeline.Span(
                         rank: rank, layer: layer, activity: activity, start: Double(last - start) * 1e-9,
-                        end: Double(next - start) * 1e-9))
+                        end: Double(next - start) * 1e-9, busy: Double(nextBusy &- lastBusy) * 1e-9))
                 last = next
+                lastBusy = nextBusy
             }
         }
         return spans

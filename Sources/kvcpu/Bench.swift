@@ -33,8 +33,9 @@ struct Bench: AsyncParsableCommand {
     var threadsPerRank: String?
     @Option(help: "runahead, sequential, tsp, tsp-causal, zigzag; several apart by commas")
     var strategy = "runahead"
-    @Option(help: "Of runahead: even, modelled, tokens of each rank, or ratios; several apart by ;")
-    var partition = "even"
+    @Option(help: "Of runahead: auto, even, searched, predicted, modelled, tokens of each rank, or ratios; several apart by ;")
+    var partition = "auto"
+    @OptionGroup var plans: PlanOptions
     @OptionGroup var computing: ComputingOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element types of the KV-cache")
     var cacheType = "f16"
@@ -121,6 +122,7 @@ struct Bench: AsyncParsableCommand {
                     configuration.threadsPerRank = threads
                     configuration.cacheElement = element
                     try computing.apply(to: &configuration)
+                    plans.apply(to: &configuration)
                     configurations.append(configuration)
                 }
             }

@@ -8,12 +8,14 @@ import KVRunahead
 #endif
 
 struct Kvcpu: AsyncParsableCommand {
-    static let version = "0.1.0"
+    static let version = Engine.version
     static let configuration = CommandConfiguration(
         commandName: "kvcpu",
         abstract: "Language models on CPUs with a short time to first token: prompts are computed by KV-Runahead ranks.",
         version: version,
-        subcommands: [Run.self, Chat.self, Bench.self, Inspect.self, Dump.self, Tokenize.self, PerplexityCommand.self],
+        subcommands: [
+            Run.self, Chat.self, Bench.self, PlanCommand.self, Inspect.self, Dump.self, Tokenize.self, PerplexityCommand.self,
+        ],
         defaultSubcommand: Run.self)
 }
 

@@ -74,6 +74,20 @@ struct ComputingOptions: ParsableArguments {
     }
 }
 
+/// Where plan tables are kept.
+struct PlanOptions: ParsableArguments {
+    @Option(
+        name: .customLong("plans"),
+        help: "Folder of the plan tables; default: KVCPU_PLANS, else ~/.cache/kvcpu/plans; none: no tables")
+    var folder: String?
+
+    var isOff: Bool { folder == "none" }
+
+    func apply(to configuration: inout Configuration) {
+        if let folder { configuration.planFolder = folder == "none" ? nil : folder }
+    }
+}
+
 /// How the engine runs.
 struct EngineOptions: ParsableArguments {
     @Option(
@@ -88,8 +102,9 @@ struct EngineOptions: ParsableArguments {
     var threadsPerRank: Int?
     @Flag(help: "Run as many threads as asked, even more than CPUs")
     var oversubscribe = false
-    @Option(help: "even, modelled, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
-    var partition = "even"
+    @Option(help: "auto, even, searched, predicted, modelled, tokens of each rank (400,300,200) or ratios (0.4,0.33,0.27)")
+    var partition = "auto"
+    @OptionGroup var plans: PlanOptions
     @Option(
         help:
             "Who computes the prompt: runahead; sequential; or the rivals tsp (dense all-gather), tsp-causal and zigzag, which cut evenly"
@@ -117,7 +132,15 @@ struct EngineOptions: ParsableArguments {
         configuration.strategy = strategy
         try computing.apply(to: &configuration)
         configuration.partition = try Partition(parsing: partition)
+        plans.apply(to: &configuration)
         configuration.cacheElement = cacheType
+        // What `plan --auto` found, where nothing else is asked for.
+        if ranks == nil, threadsPerRank == nil, configuration.partition == .auto, configuration.strategy == .runahead,
+            let shape = PlanShape.find(for: configuration, notices: Terminal.note)
+        {
+            configuration.ranks = shape.ranks
+            configuration.threadsPerRank = shape.threadsPerRank
+        }
         return configuration
     }
 }

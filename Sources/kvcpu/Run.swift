@@ -53,6 +53,7 @@ struct Run: AsyncParsableCommand {
         }
         let outcome = try await generate(engine, tokens, options)
         if let summary = outcome.summary {
+            for notice in summary.notices where !engine.information.notices.contains(notice) { Terminal.note(notice) }
             if let timeline { try write(summary.timeline, timeline) }
             report(engine, summary, hashes.withLock { $0 })
         } else if outcome.interrupted {

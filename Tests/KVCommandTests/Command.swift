@@ -21,7 +21,9 @@ struct Command {
         _ arguments: [String], input: Data? = nil, interrupt: Double? = nil, environment: [String: String] = [:]
     ) throws {
         let process = Process()
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        // The user's own plan tables are none of the tests'.
+        let plans = ["KVCPU_PLANS": NSTemporaryDirectory() + "kvcpu-no-plans"]
+        process.environment = ProcessInfo.processInfo.environment.merging(plans) { $1 }.merging(environment) { $1 }
         process.executableURL = Self.executable
         process.arguments = arguments
         let out = Pipe()

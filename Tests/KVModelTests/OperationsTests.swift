@@ -36,7 +36,8 @@ final class OperationsTests: XCTestCase {
             if !model.weights.isPacked { model.weights.pack(worker: 0, of: 1) }
             try tokens.withUnsafeBufferPointer { buffer in
                 var job = CPUOperations.Job()
-                job.chunk = 0..<buffer.count
+                job.positions = Positions(0..<buffer.count)
+                job.keys = buffer.count
                 job.tokens = buffer.baseAddress
                 job.logits = .last
                 operations.prepare(job)

@@ -1,4 +1,3 @@
-import KVModel
 import XCTest
 
 import KVRunahead
@@ -42,35 +41,5 @@ final class CostModelTests: XCTestCase {
             let even = (0..<ranks).map { tokens / ranks + ($0 < tokens % ranks ? 1 : 0) }
             XCTAssertLessThanOrEqual(model.duration(sizes), model.duration(even))
         }
-    }
-
-    /// The fit finds what made the samples, and refuses what cannot be.
-    func testFit() throws {
-        let samples = [64.0, 128, 256, 512, 1024].map { n -> (tokens: Int, seconds: Double) in
-            let pairs = n * n / 2
-            return (Int(n), 0.001 + 2e-4 * n + 3e-8 * pairs)
-        }
-        let model = try XCTUnwrap(CostModel(fitting: samples))
-        XCTAssertEqual(model.perToken, 2e-4, accuracy: 1e-9)
-        XCTAssertEqual(model.perPair, 3e-8, accuracy: 1e-12)
-        XCTAssertNil(CostModel(fitting: Array(samples.prefix(2))))
-        XCTAssertNil(CostModel(fitting: [(1, 3), (2, 2), (3, 1)]), "time that falls with the length")
-    }
-
-    /// A modelled partition on real ranks: same bits, and the chunks of its own model.
-    func testModelledPartition() throws {
-        let path = try TestModels.fixture("llama-gqa")
-        var configuration = Configuration(model: path)
-        configuration.threadsPerRank = 1
-        let model = try TestModels.model(path, .int8)
-        let tokens = (0..<300).map { Int32($0 % 200) }
-        let alone = try RunBits(TestModels.ranks(model, configuration, context: 320), tokens, partition: .even, steps: 4)
-        configuration.ranks = 3
-        let ranks = try TestModels.ranks(model, configuration, context: 320)
-        XCTAssertEqual(try RunBits(ranks, tokens, partition: .modelled, steps: 4), alone)
-        let chunks = try ranks.prefill(tokens, partition: .modelled).chunks.map(\.count)
-        let even = try Partition.even.chunks(of: 300, ranks: 3).map(\.count)
-        XCTAssertEqual(chunks, ranks.costModel?.sizes(of: 300, ranks: 3) ?? even)
-        XCTAssertEqual(chunks.reduce(0, +), 300)
     }
 }

@@ -5,7 +5,7 @@ import KVRunahead
 
 final class StrategyTests: XCTestCase {
     private func positions(_ strategy: Configuration.Strategy, _ tokens: Int, _ ranks: Int) throws -> [Positions] {
-        try strategy.positions(of: tokens, ranks: ranks, partition: .even, model: nil)
+        try strategy.positions(of: tokens, ranks: ranks, partition: .even, planned: nil)
     }
 
     func testZigzagPairsEarlyAndLatePieces() throws {

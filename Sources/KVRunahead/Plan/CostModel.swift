@@ -64,7 +64,7 @@ package struct CostModel: Sendable, Equatable {
 
     /// Whole chunks that cover the prompt, none longer than the one before; the even ones where these are expected to be faster.
     package func sizes(of tokens: Int, ranks: Int) -> [Int] {
-        let even = (0..<ranks).map { tokens / ranks + ($0 < tokens % ranks ? 1 : 0) }
+        let even = Partition.even(tokens, ranks: ranks)
         guard tokens > 0, ranks > 1, perToken > 0, perPair > 0 else { return even }
         var sizes = balanced(Double(tokens), ranks: ranks).map { Int($0) }
         // What rounding down has left goes to the first ranks, one each: sizes stay in order.
@@ -72,38 +72,5 @@ package struct CostModel: Sendable, Equatable {
         guard (0..<ranks).contains(rest) else { return even }
         for rank in 0..<rest { sizes[rank] += 1 }
         return duration(sizes) > duration(even) ? even : sizes
-    }
-
-    // MARK: Fit
-
-    /// Least squares over chunks from position 0 that were timed on one rank, with a constant for what a run costs at all.
-    /// - Returns: nil where the samples do not tell (fewer than three lengths), or tell nonsense.
-    package init?(fitting samples: [(tokens: Int, seconds: Double)]) {
-        guard Set(samples.map(\.tokens)).count >= 3 else { return nil }
-        // Columns 1, n, n²/2, each sample weighted by 1 / seconds: relative errors count.
-        var normal = [[Double]](repeating: [Double](repeating: 0, count: 4), count: 3)
-        for sample in samples where sample.seconds > 0 {
-            let n = Double(sample.tokens)
-            let row = [1, n, n * n / 2].map { $0 / sample.seconds } + [1]
-            for i in 0..<3 { for j in 0..<4 { normal[i][j] += row[i] * row[j] } }
-        }
-        guard let solution = Self.solve(normal), solution[1] > 0, solution[2] > 0 else { return nil }
-        self.init(perToken: solution[1], perPair: solution[2])
-    }
-
-    /// Gaussian elimination with pivots; rows hold the right side last.
-    private static func solve(_ system: [[Double]]) -> [Double]? {
-        var rows = system
-        for column in rows.indices {
-            guard let pivot = rows.indices[column...].max(by: { abs(rows[$0][column]) < abs(rows[$1][column]) }),
-                abs(rows[pivot][column]) > 1e-300
-            else { return nil }
-            rows.swapAt(column, pivot)
-            for row in rows.indices where row != column {
-                let factor = rows[row][column] / rows[column][column]
-                for k in column..<rows[row].count { rows[row][k] -= factor * rows[column][k] }
-            }
-        }
-        return rows.indices.map { rows[$0][rows.count] / rows[$0][$0] }
     }
 }

@@ -6,14 +6,24 @@ public enum Partition: Sendable, Equatable {
     case tokens([Int])
     /// Shares of each rank; normalised to their sum.
     case ratios([Double])
-    /// Chunks that take all ranks equally long by a cost model, which is fitted to some timed chunks before the first prompt (KVR-M).
+    /// The stored table where it covers the prompt's length, else the stored costs, else modelled where measuring them pays.
+    case auto
+    /// The fastest measured chunks, from the stored table of exactly this length (KVR-S); `kvcpu plan` fills it.
+    case searched
+    /// Ratios interpolated between the lengths of the stored table; beyond them by the cost model (KVR-P).
+    case predicted
+    /// Chunks of the least simulated time by a cost model, which is fitted to some timed chunks before the first prompt (KVR-M).
     case modelled
 
-    /// Parses `even`, `modelled`, `400,300,200` or `0.4,0.33,0.27`.
+    private static let named: [(String, Partition)] = [
+        ("auto", .auto), ("even", .even), ("searched", .searched), ("predicted", .predicted), ("modelled", .modelled),
+    ]
+
+    /// Parses a name, `400,300,200` or `0.4,0.33,0.27`.
     /// - Throws: `EngineError` (request) naming the value.
     public init(parsing text: String) throws(EngineError) {
-        if let named = ["even": Partition.even, "modelled": .modelled][text] {
-            self = named
+        if let named = Self.named.first(where: { $0.0 == text }) {
+            self = named.1
             return
         }
         let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
@@ -30,7 +40,16 @@ public enum Partition: Sendable, Equatable {
         } else {
             throw EngineError(
                 .request,
-                "partition \"\(text)\" is neither even nor modelled nor token counts (400,300,200) nor ratios (0.4,0.33,0.27)")
+                "partition \"\(text)\" is none of \(Self.named.map(\.0).joined(separator: ", ")), nor token counts (400,300,200), nor "
+                    + "ratios (0.4,0.33,0.27)")
+        }
+    }
+
+    /// Not given in numbers, nor even: a planner decides.
+    package var isPlanned: Bool {
+        switch self {
+        case .auto, .searched, .predicted, .modelled: true
+        case .even, .tokens, .ratios: false
         }
     }
 
@@ -40,15 +59,14 @@ public enum Partition: Sendable, Equatable {
     }
 
     /// The chunks of a prompt in order, one per rank; chunks may be empty.
-    /// - Parameter model: what `modelled` goes by; nil where it could not be fitted, then the chunks are even.
+    /// - Parameter planned: the sizes that a planner found for a partition that is not given in numbers; nil: even ones.
     /// - Throws: `EngineError` (request) when the partition is for another number of ranks or tokens.
-    package func chunks(of tokens: Int, ranks: Int, model: CostModel? = nil) throws(EngineError) -> [Range<Int>] {
+    package func chunks(of tokens: Int, ranks: Int, planned: [Int]? = nil) throws(EngineError) -> [Range<Int>] {
         switch self {
-        case .modelled:
-            guard let model else { return try Partition.even.chunks(of: tokens, ranks: ranks) }
-            return Self.ranges(model.sizes(of: tokens, ranks: ranks))
+        case .auto, .searched, .predicted, .modelled:
+            return try Partition.tokens(planned ?? Self.even(tokens, ranks: ranks)).chunks(of: tokens, ranks: ranks)
         case .even:
-            return Self.ranges((0..<ranks).map { tokens / ranks + ($0 < tokens % ranks ? 1 : 0) })
+            return Self.ranges(Self.even(tokens, ranks: ranks))
         case .tokens(let sizes):
             try check(sizes.count, ranks)
             var sum = 0
@@ -75,6 +93,11 @@ public enum Partition: Sendable, Equatable {
             cuts[ratios.count] = tokens
             return (0..<ratios.count).map { cuts[$0]..<cuts[$0 + 1] }
         }
+    }
+
+    /// Sizes that differ by a token at most, the longer ones first.
+    package static func even(_ tokens: Int, ranks: Int) -> [Int] {
+        (0..<ranks).map { tokens / ranks + ($0 < tokens % ranks ? 1 : 0) }
     }
 
     private func check(_ count: Int, _ ranks: Int) throws(EngineError) {

@@ -12,14 +12,14 @@ extension Configuration.Strategy {
     /// Each rank's positions of a prompt, some perhaps empty.
     /// - Throws: `EngineError` (request) where the partition does not suit the strategy, the ranks or the prompt.
     package func positions(
-        of tokens: Int, ranks: Int, partition: Partition, model: CostModel?
+        of tokens: Int, ranks: Int, partition: Partition, planned: [Int]?
     ) throws(EngineError) -> [Positions] {
         try check(partition)
         switch self {
         case .sequential:
             return [Positions(0..<tokens)] + [Positions](repeating: Positions(tokens..<tokens), count: ranks - 1)
         case .runahead, .tsp, .tspCausal:
-            return try partition.chunks(of: tokens, ranks: ranks, model: model).map { Positions($0) }
+            return try partition.chunks(of: tokens, ranks: ranks, planned: planned).map { Positions($0) }
         case .zigzag:
             // A cheap early piece and a dear late one for everyone.
             let pieces = try Partition.even.chunks(of: tokens, ranks: 2 * ranks)
@@ -29,7 +29,7 @@ extension Configuration.Strategy {
 
     /// - Throws: `EngineError` (request) naming both where the strategy only knows even chunks.
     package func check(_ partition: Partition) throws(EngineError) {
-        guard gathers, partition != .even else { return }
+        guard gathers, partition != .even, partition != .auto else { return }
         let text =
             switch partition {
             case .tokens(let sizes): sizes.map(String.init).joined(separator: ",")

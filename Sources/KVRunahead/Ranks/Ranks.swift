@@ -10,7 +10,9 @@ package final class Ranks: @unchecked Sendable {
     package let contextLength: Int
     package var link: Configuration.Link { connections.kind }
     let state: RunState
-    private let ranks: [Rank]
+    let ranks: [Rank]
+    /// Where prompts are cut.
+    package let planner: Planner
     private let groups: [WorkerGroup]
     private let common: Rank.Common
     private let connections: Connections
@@ -37,7 +39,7 @@ package final class Ranks: @unchecked Sendable {
     /// - Throws: `EngineError`.
     package init(
         model: Model, configuration: Configuration, placement: Placement, contextLength: Int,
-        progress: (Double) -> Void
+        planner: Planner = Planner(), progress: (Double) -> Void
     ) throws(EngineError) {
         let state = RunState(waitLimit: configuration.waitLimit)
         let wait = WaitStrategy(oversubscribed: placement.oversubscribed)
@@ -75,6 +77,7 @@ package final class Ranks: @unchecked Sendable {
         self.groups = groups
         self.common = common
         self.ranks = ranks
+        self.planner = planner
         self.cache = shared
         try prepare(configuration.strategy)
     }
@@ -108,8 +111,8 @@ package final class Ranks: @unchecked Sendable {
         let strategy = strategy ?? configuration.strategy
         let partition = partition ?? (usual || strategy == .runahead ? configuration.partition : .even)
         try prepare(strategy)
-        if partition == .modelled, ranks.count > 1, !isCalibrated { try calibrate() }
-        let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, model: costModel)
+        let planned = strategy == .runahead ? try plan(partition, tokens.count, progress: progress) : nil
+        let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, planned: planned)
         length = 0
         try reset()
         let crew = strategy == .sequential ? [together ?? ranks[0]] : ranks
@@ -141,13 +144,15 @@ package final class Ranks: @unchecked Sendable {
         length = tokens.count
         finished = last
         let none = [Accounting.Work](repeating: .init(), count: model.geometry.layers)
-        return Prefill(
+        let run = Prefill(
             chunks: chunks, duration: Double(end - start) * 1e-9,
             timeline: Timeline(
                 spans: active.flatMap { $0.record.spans(rank: $0.index, since: start) }, ranks: ranks.count),
             accounting: Accounting(
                 work: chunks.indices.map { index in active.first { $0.index == index }?.record.work ?? none }),
             bytesHandedOver: connections.bytesSent - handedOver)
+        if strategy == .runahead { learn(partition, run) }
+        return run
     }
 
     private func exchange(_ rank: Rank, _ strategy: Configuration.Strategy) -> any Attention {
@@ -166,7 +171,7 @@ package final class Ranks: @unchecked Sendable {
                     chunk: chunks[rank.index].first, before: place == 0 ? nil : chain[place - 1],
                     after: place == active.count - 1 ? nil : chain[place])
             }
-        } else if strategy.gathers {
+        } else {
             let parts = active.map { (rank: $0.index, positions: chunks[$0.index]) }
             for rank in active {
                 rank.allGather.prepare(
@@ -178,32 +183,6 @@ package final class Ranks: @unchecked Sendable {
 
     /// The rank that ended the last prefill.
     private var finished: Rank?
-
-    /// Of this model on these ranks; nil before the first modelled partition, or where the timings made no sense.
-    package private(set) var costModel: CostModel?
-    private var isCalibrated = false
-
-    /// Times chunks of growing length on the first rank alone: for about a second on a small model, longer where 64 tokens take long.
-    private func calibrate() throws(EngineError) {
-        var samples: [(tokens: Int, seconds: Double)] = []
-        var spent = 0.0
-        var count = min(64, contextLength / 4)
-        while count > 0, count <= contextLength, samples.count < 3 || spent < 0.5 {
-            // Each twice, the faster counts: what disturbs a run makes it slower.
-            var seconds = Double.infinity
-            for _ in 0..<2 {
-                let alone = Partition.tokens([count] + [Int](repeating: 0, count: ranks.count - 1))
-                let taken = try prefill([Int32](repeating: 0, count: count), strategy: .runahead, partition: alone).duration
-                seconds = min(seconds, taken)
-                spent += taken
-            }
-            samples.append((count, seconds))
-            count *= 2
-        }
-        costModel = CostModel(fitting: samples)
-        // Only now: a cancelled calibration is begun again by the next prompt.
-        isCalibrated = true
-    }
 
     /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
     /// computing ends.

@@ -1,0 +1,115 @@
+/// What one chunk took per layer in one run, in the middle over its layers: CPU time, so that others on the same CPUs do not count.
+package struct LayerSample: Sendable, Equatable {
+    package var tokens: Int
+    package var prefix: Int
+    /// Seconds before and after the hand-over.
+    package var before: Double
+    package var after: Double
+    /// Seconds before the hand-over of the last layer, which computes less; nil where it was not reached.
+    package var beforeLast: Double?
+    /// Seconds of sending, nil on the last rank.
+    package var send: Double?
+
+    package init(tokens: Int, prefix: Int, before: Double, after: Double, beforeLast: Double? = nil, send: Double? = nil) {
+        self.tokens = tokens
+        self.prefix = prefix
+        self.before = before
+        self.after = after
+        self.beforeLast = beforeLast
+        self.send = send
+    }
+
+    /// The samples of a run's ranks; of an interrupted run, of the layers that were completed.
+    package static func samples(_ timeline: Timeline, chunks: [Range<Int>], layers: Int) -> [LayerSample] {
+        var byRank = [[[Timeline.Span]]](repeating: [[Timeline.Span]](repeating: [], count: layers), count: chunks.count)
+        for span in timeline.spans where span.rank < chunks.count && span.layer < layers {
+            byRank[span.rank][span.layer].append(span)
+        }
+        let last = chunks.lastIndex { !$0.isEmpty }
+        return chunks.indices.compactMap { rank in
+            let computed = byRank[rank].map { spans in spans.filter { $0.activity == .compute } }
+            // Complete layers have both computing spans; the first one, which is cold, counts only where there are few.
+            let complete = (0..<max(0, layers - 1)).filter { computed[$0].count == 2 }
+            let counted = complete.count > 3 ? Array(complete.dropFirst()) : complete
+            guard let before = counted.map({ computed[$0][0].busy }).median,
+                let after = counted.map({ computed[$0][1].busy }).median
+            else { return nil }
+            let sends = counted.compactMap { layer in byRank[rank][layer].first { $0.activity == .send }?.busy }
+            return LayerSample(
+                tokens: chunks[rank].count, prefix: chunks[rank].lowerBound, before: before, after: after,
+                beforeLast: layers > 0 ? computed[layers - 1].first?.busy : nil, send: rank == last ? nil : sends.median)
+        }
+    }
+}
+
+extension [LayerSample] {
+    /// Adds a sample; of two of the same chunk the lesser times count, as what disturbs a run makes it slower.
+    package mutating func merge(_ sample: LayerSample) {
+        func least(_ a: Double?, _ b: Double?) -> Double? { a.map { Swift.min($0, b ?? $0) } ?? b }
+        guard let index = firstIndex(where: { $0.tokens == sample.tokens && $0.prefix == sample.prefix }) else {
+            append(sample)
+            return
+        }
+        self[index].before = Swift.min(self[index].before, sample.before)
+        self[index].after = Swift.min(self[index].after, sample.after)
+        self[index].beforeLast = least(self[index].beforeLast, sample.beforeLast)
+        self[index].send = least(self[index].send, sample.send)
+    }
+}
+
+/// What is known of a model's layer before anything is measured.
+package struct LayerShape: Sendable {
+    package var layers: Int
+    /// Bytes of one position's keys and values.
+    package var rowBytes: Double
+    /// Multiplications per token of its matrices over those per query-key pair of its attention: so many keys cost as much as the rest.
+    package var tokensPerPair: Double
+
+    package init(layers: Int, rowBytes: Double, tokensPerPair: Double) {
+        self.layers = layers
+        self.rowBytes = rowBytes
+        self.tokensPerPair = tokensPerPair
+    }
+
+    /// Attention's multiplications take between a third and ten times as long as those of products, on whatever kernels: costs beyond
+    /// that were disturbed.
+    func allows(_ costs: LayerCosts) -> Bool {
+        guard costs.pair > 0 else { return false }
+        let ratio = (costs.project + costs.rest) / costs.pair / tokensPerPair
+        return ratio > 0.1 && ratio < 3
+    }
+}
+
+extension LayerCosts {
+    /// Least squares over samples of chunks of different length or place.
+    /// - Parameter copies: links copy bytes, so that sending takes time by the byte.
+    /// - Returns: nil where the samples do not tell, or tell nonsense.
+    package init?(fitting samples: [LayerSample], shape: LayerShape, copies: Bool) {
+        let usable = samples.filter { $0.tokens > 0 && $0.before > 0 && $0.after > 0 }
+        // One chunk alone cannot tell tokens from pairs.
+        guard Set(usable.map { [$0.tokens, $0.prefix] }).count >= 2,
+            let before = LeastSquares.nonNegative(usable.map { ([1, Double($0.tokens)], $0.before) }),
+            let after = LeastSquares.nonNegative(
+                usable.map { sample in
+                    let n = Double(sample.tokens)
+                    return ([1, n, n * (Double(sample.prefix) + n / 2)], sample.after)
+                }),
+            before[1] > 0, after[1] > 0
+        else { return nil }
+        self.init(layers: shape.layers, project: before[1], rest: after[1], pair: after[2], rowBytes: shape.rowBytes)
+        overhead = Overhead(before: before[0], after: after[0])
+        let lasts = usable.compactMap { sample in sample.beforeLast.map { (sample.tokens, $0) } }.filter { $0.1 > 0 }
+        if let last = LeastSquares.nonNegative(lasts.map { ([Double($0.0)], max(1e-9, $0.1 - before[0])) }) {
+            projectLast = min(last[0], project)
+        }
+        if copies {
+            let sends = usable.compactMap { sample in
+                sample.send.map { (columns: [1, Double(sample.prefix + sample.tokens) * rowBytes], value: max($0, 1e-9)) }
+            }
+            if let link = LeastSquares.nonNegative(sends) { self.link = LinkCosts(latency: link[0], copy: link[1], lead: 2) }
+        } else {
+            link.latency = usable.compactMap(\.send).median ?? 0
+        }
+        guard isSensible, shape.allows(self) else { return nil }
+    }
+}
