@@ -53,22 +53,32 @@ extension CPUOperations {
         var sight = arguments(layer, window, 0, token..<token + 1)
         let blocks = ckv_first_block(&sight)..<position / Int(CKV_KEYS) + 1
         let heads = geometry.keyValueHeads
-        let stride = geometry.headDimension + 2
-        // As many units as keep all workers busy, each a run of blocks of one head.
-        let runs = min(blocks.count, max(1, (2 * workers + heads - 1) / heads))
-        let units = heads * runs
+        let partial = geometry.headDimension + 2
+        // As many units as keep all workers busy, each a run of blocks of some heads.
+        let together = headsTogether(blocks.count)
+        let sets = (heads + together - 1) / together
+        let runs = min(blocks.count, max(1, (2 * workers + sets - 1) / sets))
+        let units = sets * runs
         while let unit = draw(units) {
-            let head = unit / runs
+            let set = unit / runs * together..<min(heads, (unit / runs + 1) * together)
             let run = unit % runs
-            var arguments = arguments(layer, window, head, token..<token + 1)
-            table.pointee.attention_partial(
-                &arguments, blocks.lowerBound + blocks.count * run / runs, blocks.lowerBound + blocks.count * (run + 1) / runs,
-                arena.partials + head * arena.partialBlocks * geometry.group * stride)
+            let own = blocks.lowerBound + blocks.count * run / runs..<blocks.lowerBound + blocks.count * (run + 1) / runs
+            // One head goes through its blocks; of several, every block is read whole and then met by each head.
+            let step = set.count > 1 ? 1 : max(1, own.count)
+            for first in stride(from: own.lowerBound, to: own.upperBound, by: step) {
+                if set.count > 1 { read(layer, set, first, position) }
+                for head in set {
+                    var arguments = arguments(layer, window, head, token..<token + 1)
+                    table.pointee.attention_partial(
+                        &arguments, first, min(first + step, own.upperBound),
+                        arena.partials + head * arena.partialBlocks * geometry.group * partial)
+                }
+            }
         }
         drawn += units + workers
         if workers > 1 { try team.synchronise(worker: worker) }
         // Few partial results are merged by every worker for itself, which costs less than waiting for each other once more.
-        if blocks.count * geometry.heads * stride <= 1 << 14 {
+        if blocks.count * geometry.heads * partial <= 1 << 14 {
             replicated.insert(.init(.attended))
             for head in 0..<heads { merge(head, blocks) }
             quantise(.attended, token)
@@ -79,6 +89,27 @@ extension CPUOperations {
             finish(head, token..<token + 1)
         }
         try quantiseUnfinished()
+    }
+
+    /// How many heads share a unit of `blocks` blocks: those whose keys of a block, and values, lie in the second-level cache at once; one
+    /// where there would be too few units.
+    private func headsTogether(_ blocks: Int) -> Int {
+        let heads = geometry.keyValueHeads
+        let blockBytes = Int(CKV_KEYS) * geometry.headDimension * cache.type.bytes
+        let most = min(heads, max(1, (128 << 10) / blockBytes))
+        return blocks * ((heads + most - 1) / most) < 4 * workers ? 1 : most
+    }
+
+    /// Brings a block's keys and values of some heads into the worker's cache, up to `position`.
+    private func read(_ layer: Int, _ heads: Range<Int>, _ block: Int, _ position: Int) {
+        let width = geometry.headDimension * cache.type.bytes
+        let rows = block * Int(CKV_KEYS)..<min((block + 1) * Int(CKV_KEYS), position + 1)
+        func read(_ all: UnsafeMutableRawBufferPointer) {
+            guard let base = all.baseAddress else { return }
+            ckv_read_rows(base + heads.lowerBound * width, rows.count, heads.count * width, cache.rowBytes)
+        }
+        read(cache.keys(layer, rows))
+        read(cache.values(layer, rows))
     }
 
     /// One key/value head's query heads, of a single token that sees `blocks`.

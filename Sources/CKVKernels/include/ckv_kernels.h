@@ -155,6 +155,9 @@ typedef void (*ckv_partial_fn)(const ckv_attention *, size_t begin, size_t end, 
 // Merges `blocks` blocks (>= 1) of one head, `stride` floats apart, into out[head_dim]. The caller passes the partials from block
 // ckv_first_block on, and how many blocks these are.
 typedef void (*ckv_merge_fn)(const float *partials, size_t blocks, size_t stride, size_t head_dim, float *out);
+// Reads `count` rows of `bytes` bytes, `step` bytes apart, one after another and to no end but to have them in the caches: what is read in
+// the order of its addresses comes at the memory's speed, one head's rows among all heads' do not.
+void ckv_read_rows(const void *rows, size_t count, size_t bytes, size_t step);
 // Bytes of scratch for up to `tokens` query tokens.
 size_t ckv_attention_scratch(size_t head_dim, size_t group, size_t tokens);
 
