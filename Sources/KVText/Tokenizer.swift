@@ -109,6 +109,13 @@ package final class Tokenizer: Sendable {
         return try encode(parts, addSpecial: addSpecial, &workspace)
     }
 
+    /// The ids of a rendered conversation, with one BOS where the model wants it, whether or not the template writes it.
+    package func encode(conversation segments: [TextSegment]) throws(TokenizerError) -> [Int32] {
+        let ids = try encode(segments, addSpecial: true)
+        guard addsBOS, ids.count > 1, ids[0] == vocabulary.bosID, ids[1] == vocabulary.bosID else { return ids }
+        return Array(ids.dropFirst())
+    }
+
     /// Normal form C, where the model was trained on it.
     private func normalise(_ text: inout [UInt8], from start: Int) {
         guard normalises, text[start...].contains(where: { $0 >= 0x80 }) else { return }

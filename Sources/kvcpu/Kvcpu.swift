@@ -13,7 +13,10 @@ struct Kvcpu: AsyncParsableCommand {
         commandName: "kvcpu",
         abstract: "Language models on CPUs with a short time to first token: prompts are computed by KV-Runahead ranks.",
         version: version,
-        subcommands: [Run.self, Chat.self, Bench.self, Inspect.self, Dump.self, Tokenize.self, PerplexityCommand.self],
+        subcommands: [
+            Run.self, Chat.self, Bench.self, Inspect.self, Dump.self, Tokenize.self, TemplateCommand.self,
+            PerplexityCommand.self,
+        ],
         defaultSubcommand: Run.self)
 }
 

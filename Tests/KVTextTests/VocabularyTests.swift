@@ -23,7 +23,7 @@ final class VocabularyTests: XCTestCase {
         XCTAssertEqual(vocabulary.addsBOS, false)
         XCTAssertNil(vocabulary.addsEOS)
         XCTAssertEqual(vocabulary.stopIDs, [0, 2], "<|endoftext|> and <|im_end|>")
-        XCTAssertNotNil(try ChatTemplate(vocabulary).defaultSystem)
+        XCTAssertNil(try ChatTemplate(vocabulary).notice)
     }
 
     func testAddedSpecialTokens() throws {
