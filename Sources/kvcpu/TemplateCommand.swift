@@ -46,7 +46,8 @@ struct TemplateOptions: ParsableArguments {
         if path == "-" {
             data = FileHandle.standardInput.readDataToEndOfFile()
         } else {
-            do { data = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
+            // By handle: `Data(contentsOf:)` refuses pipes and devices.
+            do { data = try FileHandle(forReadingFrom: URL(fileURLWithPath: path)).readToEnd() ?? Data() } catch {
                 throw .run("\(path): \((error as NSError).localizedDescription)")
             }
         }

@@ -77,6 +77,15 @@ final class JinjaTests: XCTestCase {
             ("{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", .size),
             ("{% set ns = namespace(x=[1]) %}{% for i in range(999) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}", .depth),
             ("{% set ns = namespace(x=[1]) %}{% for i in range(50) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}", .steps),
+            (
+                "{% set ns = namespace(x=[1]) %}{% for i in range(50) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
+                    + "{{ [ns.x] == [ns.x] }}", .steps
+            ),
+            (
+                "{% set ns = namespace(x=[1]) %}{% for i in range(50) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
+                    + "{{ [ns.x, ns.x] | sort }}", .steps
+            ),
+            ("{% set s = 'a b ' * 100000 %}{% for i in range(99999) %}{% if s.split() %}{% endif %}{% endfor %}", .size),
             ("{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}", .size),
             ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", .depth),
             ("{% macro m(n) %}{{ m(n) }}{{ m(n) }}{% endmacro %}{{ m(1) }}", .depth),

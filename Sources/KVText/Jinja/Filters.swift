@@ -250,6 +250,7 @@ extension Interpreter {
                 name == "dictsort"
                 ? try self.item(.integer(byValue ? 1 : 0), of: item) : try attribute(arguments, pathIndex, of: item)
             if !isCased, case .string(let text) = key { key = .string(text.mapped { $0.lowercased() }) }
+            try charge(key.weight * 16)
             keyed.append((key, item))
         }
         switch name {

@@ -57,6 +57,7 @@ extension Interpreter {
         case .loop(let loop):
             if name == "changed" {
                 let now = arguments.positional
+                try charge(now.reduce(0) { $0 + $1.weight })
                 defer { loop.seen = now }
                 guard let seen = loop.seen, seen.count == now.count else { return .bool(true) }
                 return .bool(!zip(seen, now).allSatisfy { $0.equals($1) })
@@ -246,6 +247,7 @@ extension Interpreter {
 
     /// Python's `str.format`: `{}`, `{0}`, `{name}`; specifications as `{:.2f}` go to the `%` operator.
     private func formatted(_ format: Text, _ arguments: Arguments) throws(TemplateError) -> Text {
+        try charge(format.count)
         var result = Text("")
         var rest = format.string[...]
         var next = 0

@@ -19,6 +19,7 @@ extension Interpreter {
 
     /// Python's `format % values`: %s, %r, %d, %i, %f, %e, %g, %x with flags, width and precision.
     func formatted(_ format: Text, _ values: Value) throws(TemplateError) -> Text {
+        try charge(format.count)
         var arguments: [Value] = [values]
         if case .list(let list) = values, list.isTuple { arguments = list.items }
         var result = Text("")

@@ -22,6 +22,8 @@ enum Value {
         var isTuple = false
         /// Containers within one another, 1 for a list of plain values.
         let depth: Int
+        /// See `Value.weight`.
+        let weight: Int
     }
 
     /// A dictionary in the order of its making.
@@ -29,10 +31,11 @@ enum Value {
         let entries: [(key: Value, value: Value)]
         private let index: [String: Int]
         let depth: Int
+        let weight: Int
 
         subscript(key: String) -> Value? { index[key].map { entries[$0].value } }
 
-        fileprivate init(_ entries: [(key: Value, value: Value)], depth: Int) {
+        fileprivate init(_ entries: [(key: Value, value: Value)], depth: Int, weight: Int) {
             var kept: [(key: Value, value: Value)] = []
             var index: [String: Int] = [:]
             kept.reserveCapacity(entries.count)
@@ -48,6 +51,7 @@ enum Value {
             self.entries = kept
             self.index = index
             self.depth = depth
+            self.weight = weight
         }
     }
 
@@ -89,7 +93,7 @@ enum Value {
     static let maximumDepth = 64
 
     static func list(_ items: [Value], isTuple: Bool = false) throws(TemplateError) -> Value {
-        .list(List(items: items, isTuple: isTuple, depth: try depth(of: items)))
+        .list(List(items: items, isTuple: isTuple, depth: try depth(of: items), weight: weight(of: items)))
     }
 
     static func map(_ entries: [(key: Value, value: Value)]) throws(TemplateError) -> Value {
@@ -99,7 +103,8 @@ enum Value {
             default: throw TemplateError(.evaluation, "unhashable type: '\(entry.key.typeName)'")
             }
         }
-        return .map(Map(entries, depth: try depth(of: entries.map(\.value))))
+        let values = entries.map(\.value)
+        return .map(Map(entries, depth: try depth(of: values), weight: weight(of: values)))
     }
 
     /// Containers nest only so deep that whoever walks them, or frees them, has the stack for it.
@@ -235,13 +240,18 @@ extension Value {
         return equals(other)
     }
 
-    /// Bytes and elements that an operation on this value touches at most, in steps.
+    /// What an operation that walks the whole value costs, in steps. Containers know theirs from their making: a value that
+    /// holds another twice, which holds another twice, and so on, is small in memory and endless to walk.
     var weight: Int {
         switch self {
         case .string(let text): text.count >> 6
-        case .list(let list): list.items.reduce(0) { $0 &+ 1 &+ $1.weight }
-        case .map(let map): map.entries.reduce(0) { $0 &+ 1 &+ $1.value.weight }
+        case .list(let list): list.weight
+        case .map(let map): map.weight
         default: 0
         }
+    }
+
+    private static func weight(of items: [Value]) -> Int {
+        items.reduce(0) { min($0 + 1 + $1.weight, 1 << 40) }
     }
 }
