@@ -47,7 +47,7 @@ package struct TemplateBudget: Sendable {
 
     /// - Parameter input: bytes of the messages; longer conversations may take more.
     package init(input: Int) {
-        steps = 300_000 + 4 * input
-        size = (8 << 20) + 64 * input
+        steps = 200_000 + 4 * input
+        size = (4 << 20) + 64 * input
     }
 }
