@@ -8,72 +8,22 @@ struct ByteLevelBPE: Sendable {
     /// Each byte in the vocabulary's alphabet.
     private let alphabet: [[UInt8]]
 
-    /// Memory that a call works in, kept between calls. One call at a time owns it.
-    struct Workspace: Sendable {
-        fileprivate var ends: [Int] = []
-        fileprivate var spare: [Int] = []
-        fileprivate var written: [UInt8] = []
-        fileprivate var cache = PieceCache()
-        fileprivate var scratch = BytePairs.Scratch()
-        fileprivate let match: MatchState
-
-        init() throws(TokenizerError) { match = try MatchState() }
-
-        var byteCount: Int { (ends.capacity + spare.capacity) * 8 + scratch.byteCount }
-    }
-
     /// - Throws: where the rule is unknown, or a merge names a token that the vocabulary does not have.
     init(_ vocabulary: Vocabulary) throws(TokenizerError) {
-        rule = try PreTokenizerRule.named(vocabulary.preTokenizer)
+        rule = if let own = vocabulary.rule { own } else { try PreTokenizerRule.named(vocabulary.preTokenizer) }
         preTokenizer = try PreTokenizer(rule)
         let alphabet = (0...255).map { ByteAlphabet.written(UInt8($0)) }
         let tokens = TokenTable(vocabulary.tokens)
         self.alphabet = alphabet
         self.tokens = tokens
         pairs = BytePairs(
-            merges: try Self.merges(vocabulary, tokens), byteIDs: alphabet.map { tokens.id(of: $0) })
-    }
-
-    /// Reads "left right" into ids.
-    private static func merges(_ vocabulary: Vocabulary, _ tokens: TokenTable) throws(TokenizerError) -> MergeTable {
-        let merges = vocabulary.merges
-        var table = MergeTable(capacity: merges.count)
-        var refused: Int?
-        var joined: [UInt8] = []
-        merges.bytes.withUnsafeBufferPointer { bytes in
-            for rank in 0..<merges.count {
-                let range = merges.range(rank)
-                let merge = UnsafeBufferPointer(rebasing: bytes[range])
-                // The alphabet has no space of its own; a token that is written with one can only begin with it.
-                guard let space = merge.dropFirst().firstIndex(of: 0x20) else {
-                    refused = rank
-                    return
-                }
-                joined.removeAll(keepingCapacity: true)
-                joined.append(contentsOf: merge[..<space])
-                joined.append(contentsOf: merge[(space + 1)...])
-                let left = tokens.id(of: UnsafeBufferPointer(rebasing: merge[..<space]))
-                let right = tokens.id(of: UnsafeBufferPointer(rebasing: merge[(space + 1)...]))
-                let whole = tokens.id(of: joined)
-                guard left >= 0, right >= 0, whole >= 0 else {
-                    refused = rank
-                    return
-                }
-                table.insert(left, right, rank: UInt32(truncatingIfNeeded: rank), merged: whole)
-            }
-        }
-        if let refused {
-            throw TokenizerError(
-                .malformed, file: vocabulary.source, field: "tokenizer.ggml.merges[\(refused)]",
-                value: merges.string(refused), expected: "two tokens of the vocabulary whose union is a third")
-        }
-        return table
+            merges: try MergeTable(vocabulary, tokens), byteIDs: alphabet.map { tokens.id(of: $0) })
     }
 
     /// Appends the ids of `range` of `text` (valid UTF-8), special tokens not looked for.
     func encode(
         _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, into output: inout [Int32],
-        _ workspace: inout Workspace
+        _ workspace: inout EncodingWorkspace
     ) throws(TokenizerError) {
         guard !range.isEmpty else { return }
         try preTokenizer.split(
@@ -90,7 +40,7 @@ struct ByteLevelBPE: Sendable {
     @inline(__always)
     private func append(
         _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, into output: inout [Int32],
-        _ workspace: inout Workspace
+        _ workspace: inout EncodingWorkspace
     ) {
         let key = PieceCache.key(text, range)
         if let key, workspace.cache.append(key, to: &output) { return }
@@ -106,7 +56,7 @@ struct ByteLevelBPE: Sendable {
     }
 
     /// The token that is this piece, or `-1`.
-    private func wholeToken(_ piece: UnsafeBufferPointer<UInt8>, _ workspace: inout Workspace) -> Int32 {
+    private func wholeToken(_ piece: UnsafeBufferPointer<UInt8>, _ workspace: inout EncodingWorkspace) -> Int32 {
         workspace.written.removeAll(keepingCapacity: true)
         for byte in piece { workspace.written.append(contentsOf: alphabet[Int(byte)]) }
         return tokens.id(of: workspace.written)

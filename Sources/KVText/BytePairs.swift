@@ -1,4 +1,5 @@
-/// Byte-pair encoding of one piece: the pair of lowest rank, leftmost first, is merged until no pair merges.
+/// Byte-pair encoding of one piece: the pair of lowest rank, leftmost first, is merged until no pair merges. What a piece
+/// begins as (bytes, or characters) is up to the caller; an id that no merge names stays as it is.
 ///
 /// Pieces of a few bytes (nearly all) rescan a short row; longer ones keep a heap of pairs over a linked list, so a
 /// megabyte without a space costs n log n. Both give the same ids.
@@ -25,6 +26,7 @@ package struct BytePairs: Sendable {
         var byteCount: Int { ids.capacity * 20 + heap.byteCount }
     }
 
+    /// - Parameter byteIDs: the token of each byte, for `encode(_:into:_:)`.
     package init(merges: MergeTable, byteIDs: [Int32]) {
         self.merges = merges
         self.byteIDs = byteIDs
@@ -33,34 +35,48 @@ package struct BytePairs: Sendable {
     /// Appends the ids of `piece`. Bytes without a token of their own are left out before anything merges, as in the
     /// tokenizers the models were trained with.
     package func encode(_ piece: UnsafeBufferPointer<UInt8>, into output: inout [Int32], _ scratch: inout Scratch) {
-        if piece.count <= Self.scanLimit {
-            scan(piece, into: &output)
-        } else {
-            sift(piece, into: &output, &scratch)
+        guard piece.count <= Self.scanLimit else {
+            scratch.ids.removeAll(keepingCapacity: true)
+            for byte in piece where byteIDs[Int(byte)] >= 0 { scratch.ids.append(byteIDs[Int(byte)]) }
+            return sift(into: &output, &scratch)
+        }
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: Self.scanLimit) { ids in
+            var count = 0
+            for byte in piece where byteIDs[Int(byte)] >= 0 {
+                ids[count] = byteIDs[Int(byte)]
+                count += 1
+            }
+            scan(ids, count, into: &output)
+        }
+    }
+
+    /// Appends what becomes of a piece that begins as `symbols`.
+    package func encode(symbols: [Int32], into output: inout [Int32], _ scratch: inout Scratch) {
+        guard symbols.count <= Self.scanLimit else {
+            scratch.ids.removeAll(keepingCapacity: true)
+            scratch.ids.append(contentsOf: symbols)
+            return sift(into: &output, &scratch)
+        }
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: Self.scanLimit) { ids in
+            for index in symbols.indices { ids[index] = symbols[index] }
+            scan(ids, symbols.count, into: &output)
         }
     }
 
     /// O(n²) with a tiny constant, on the stack.
-    private func scan(_ piece: UnsafeBufferPointer<UInt8>, into output: inout [Int32]) {
-        withUnsafeTemporaryAllocation(of: Int32.self, capacity: Self.scanLimit) { ids in
-            withUnsafeTemporaryAllocation(of: MergeTable.Merge.self, capacity: Self.scanLimit) { pairs in
-                let left = fold(piece, ids, pairs)
-                for index in 0..<left { output.append(ids[index]) }
-            }
+    private func scan(_ ids: UnsafeMutableBufferPointer<Int32>, _ count: Int, into output: inout [Int32]) {
+        withUnsafeTemporaryAllocation(of: MergeTable.Merge.self, capacity: Self.scanLimit) { pairs in
+            let left = fold(count, ids, pairs)
+            for index in 0..<left { output.append(ids[index]) }
         }
     }
 
-    /// Merges `piece` in place in `ids`; `pairs[i]` is the merge of `ids[i]` with `ids[i + 1]`.
+    /// Merges the first `symbols` of `ids` in place; `pairs[i]` is the merge of `ids[i]` with `ids[i + 1]`.
     /// - Returns: how many ids are left.
     private func fold(
-        _ piece: UnsafeBufferPointer<UInt8>, _ ids: UnsafeMutableBufferPointer<Int32>,
-        _ pairs: UnsafeMutableBufferPointer<MergeTable.Merge>
+        _ symbols: Int, _ ids: UnsafeMutableBufferPointer<Int32>, _ pairs: UnsafeMutableBufferPointer<MergeTable.Merge>
     ) -> Int {
-        var count = 0
-        for byte in piece where byteIDs[Int(byte)] >= 0 {
-            ids[count] = byteIDs[Int(byte)]
-            count += 1
-        }
+        var count = symbols
         guard count > 1 else { return count }
         for index in 0..<count - 1 { pairs[index] = merges.merge(ids[index], ids[index + 1]) }
         while count > 1 {
@@ -80,8 +96,8 @@ package struct BytePairs: Sendable {
     }
 
     /// O(n log n): symbols in a linked list, mergeable pairs in a heap ordered by rank, then by place.
-    private func sift(_ piece: UnsafeBufferPointer<UInt8>, into output: inout [Int32], _ scratch: inout Scratch) {
-        let count = load(piece, into: &scratch)
+    private func sift(into output: inout [Int32], _ scratch: inout Scratch) {
+        let count = link(&scratch)
         scratch.heap.heapify()
         while let (rank, at) = scratch.heap.popLowest() {
             // A pair that changed since it was pushed has another rank now (or none); its own entry follows later.
@@ -114,11 +130,9 @@ package struct BytePairs: Sendable {
         if merge.rank != MergeTable.Merge.none { scratch.heap.push(rank: merge.rank, at: at) }
     }
 
-    /// Fills the list with single bytes and the heap, unordered, with their pairs.
+    /// Links `scratch.ids` into a list and fills the heap, unordered, with their pairs.
     /// - Returns: how many symbols there are.
-    private func load(_ piece: UnsafeBufferPointer<UInt8>, into scratch: inout Scratch) -> Int {
-        scratch.ids.removeAll(keepingCapacity: true)
-        for byte in piece where byteIDs[Int(byte)] >= 0 { scratch.ids.append(byteIDs[Int(byte)]) }
+    private func link(_ scratch: inout Scratch) -> Int {
         let count = scratch.ids.count
         scratch.next.removeAll(keepingCapacity: true)
         scratch.next.append(contentsOf: (0..<count).lazy.map { Int32(truncatingIfNeeded: $0 + 1) })

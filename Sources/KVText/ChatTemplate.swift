@@ -10,110 +10,65 @@ package struct ChatMessage: Sendable, Equatable {
     }
 }
 
-/// How a conversation is written for a model: ChatML, with the model's own default system message.
-///
-/// Templates are not run but recognised, by every statement in them: one that differs in anything is refused rather
-/// than approximated.
+/// How a conversation is written for a model: a Jinja template, run within a budget.
 package struct ChatTemplate: Sendable {
-    /// The system message of conversations that begin without one; nil where the template adds none.
-    package let defaultSystem: String?
+    private let statements: [Statement]
+    /// What the user should know of how the template was chosen; nil where it is the model's own.
+    package let notice: String?
 
-    /// The template of a vocabulary's file; plain ChatML where the file has none but the vocabulary has its tokens.
+    /// - Throws: `TemplateError` where the text is no template.
+    package init(template: String) throws(TemplateError) { try self.init(template, notice: nil) }
+
+    private init(_ template: String, notice: String?) throws(TemplateError) {
+        statements = try Parser.parse(template)
+        self.notice = notice
+    }
+
+    /// A built-in family's template under its name (`chatml`, `llama3`), else a template's text.
+    package init(nameOrTemplate text: String) throws(TemplateError) {
+        if let family = ChatFamily.named(text) {
+            try self.init(family.template, notice: nil)
+        } else if text.contains("{") || text.contains("\n") {
+            try self.init(template: text)
+        } else {
+            throw TemplateError(
+                .input,
+                "no chat template is named \(text): give one of \(ChatFamily.all.map(\.name).joined(separator: ", "))"
+                    + ", or a template's text")
+        }
+    }
+
+    /// The template of a vocabulary's file. Where it cannot be read, or the file has none, the built-in family that it
+    /// looks like, with a notice.
+    /// - Throws: where there is neither.
     package init(_ vocabulary: Vocabulary) throws(TokenizerError) {
-        guard let template = vocabulary.chatTemplate else {
-            guard Self.speaksChatML(vocabulary) else {
-                throw TokenizerError(
-                    .unsupportedTemplate, file: vocabulary.source, field: Self.field, value: "",
-                    expected: "a ChatML template, or ChatML's control tokens (\(Self.start), \(Self.end))")
-            }
-            self.init(defaultSystem: nil)
-            return
+        let field = "tokenizer.chat_template"
+        let template = vocabulary.chatTemplate
+        var failure = "the file has no chat template"
+        if let template {
+            do {
+                try self.init(template: template)
+                return
+            } catch { failure = error.description }
         }
-        try self.init(template: template, source: vocabulary.source)
+        let family = template.flatMap { ChatFamily.like($0) } ?? (template == nil ? ChatFamily.speaking(vocabulary) : nil)
+        if let family {
+            do {
+                try self.init(family.template, notice: "\(failure); the built-in \(family.name) template is used")
+                return
+            } catch { failure = error.description }
+        }
+        throw TokenizerError(
+            .unsupportedTemplate, file: vocabulary.source, field: field, value: template ?? "",
+            expected: "\(failure); give one with --chat-template or --chat-template-file")
     }
 
-    private init(defaultSystem: String?) { self.defaultSystem = defaultSystem }
-
-    /// - Throws: where the template is not ChatML as this type knows it.
-    package init(template: String, source: String = "") throws(TokenizerError) {
-        guard let items = JinjaSkeleton(template)?.items, let form = Self.recognise(items[...]) else {
-            throw TokenizerError(
-                .unsupportedTemplate, file: source, field: Self.field, value: template,
-                expected: "a ChatML template (\(Self.start)role, content, \(Self.end)); no other is supported")
-        }
-        self.init(defaultSystem: form.defaultSystem)
-    }
-
-    private static let field = "tokenizer.chat_template"
-    private static let start = "<|im_start|>"
-    private static let end = "<|im_end|>"
-
-    /// The conversation as segments for `Tokenizer.encode`: what the template writes is markup, roles and contents are
-    /// not, so that a `<|im_end|>` in a message stays text.
-    /// - Parameter addGenerationPrompt: opens the assistant's turn.
-    package func render(messages: [ChatMessage], addGenerationPrompt: Bool) -> [TextSegment] {
-        var segments: [TextSegment] = []
-        func write(_ role: String, _ content: String) {
-            segments.append(TextSegment(Self.start, isMarkup: true))
-            segments.append(TextSegment(role + "\n" + content, isMarkup: false))
-            segments.append(TextSegment(Self.end + "\n", isMarkup: true))
-        }
-        if let defaultSystem, let first = messages.first, first.role != "system" { write("system", defaultSystem) }
-        for message in messages { write(message.role, message.content) }
-        if addGenerationPrompt { segments.append(TextSegment(Self.start + "assistant\n", isMarkup: true)) }
-        return segments
-    }
-
-    private static func speaksChatML(_ vocabulary: Vocabulary) -> Bool {
-        let controls = vocabulary.types.indices.lazy.filter { vocabulary.types[$0] == .control }
-        let wanted: Set<String> = [start, end]
-        return Set(controls.map { vocabulary.tokens.string($0) }.filter(wanted.contains)).count == wanted.count
-    }
-
-    private struct Form {
-        var defaultSystem: String?
-    }
-
-    /// Reads the template statement by statement; nil at the first that ChatML does not have.
-    private static func recognise(_ items: ArraySlice<JinjaSkeleton.Item>) -> Form? {
-        var items = items
-        var form = Form()
-        func take(_ expected: JinjaSkeleton.Item...) -> Bool {
-            guard items.starts(with: expected) else { return false }
-            items = items.dropFirst(expected.count)
-            return true
-        }
-        // A default for older runtimes, which the caller's argument overrides here.
-        let flag = "add_generation_prompt"
-        for test in ["ifnot\(flag)isdefined", "if\(flag)isnotdefined"] {
-            _ = take(.statement(test), .statement("set\(flag)=false"), .statement("endif"))
-        }
-        guard take(.statement("formessageinmessages")) else { return nil }
-        if take(.statement("ifloop.firstandmessages[0]['role']!='system'")) {
-            guard case .output(let parts) = items.first, let system = systemMessage(parts) else { return nil }
-            form.defaultSystem = system
-            items = items.dropFirst()
-            guard take(.statement("endif")) else { return nil }
-        }
-        let turn: [JinjaSkeleton.Part] = [
-            .literal(start), .expression("message['role']"), .literal("\n"), .expression("message['content']"),
-            .literal(end + "\n"),
-        ]
-        let prompt: [JinjaSkeleton.Part] = [.literal(start + "assistant\n")]
-        guard take(.output(turn), .statement("endfor")),
-            take(.statement("if\(flag)"), .output(prompt), .statement("endif"))
-        else { return nil }
-        return items.isEmpty ? form : nil
-    }
-
-    /// The text of a system turn that is written out whole.
-    private static func systemMessage(_ parts: [JinjaSkeleton.Part]) -> String? {
-        let opening = start + "system\n"
-        let closing = end + "\n"
-        guard parts.count == 1, case .literal(let text) = parts[0], text.hasPrefix(opening), text.hasSuffix(closing),
-            text.count >= opening.count + closing.count
-        else { return nil }
-        let message = text.dropFirst(opening.count).dropLast(closing.count)
-        return message.contains(start) || message.contains(end) ? nil : String(message)
+    /// The conversation as segments for `Tokenizer.encode`: what the template writes is markup; what came with the
+    /// messages, the tools and the variables is not, so that a `<|im_end|>` in a message stays text.
+    /// - Throws: `TemplateError`: of reason raised where the template refuses the conversation.
+    package func render(_ input: TemplateInput) throws(TemplateError) -> [TextSegment] {
+        let interpreter = Interpreter(
+            variables: input.variables, budget: TemplateBudget(input: input.size), time: input.time)
+        return try interpreter.render(statements).segments
     }
 }

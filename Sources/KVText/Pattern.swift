@@ -11,7 +11,7 @@ final class Pattern: @unchecked Sendable {
     init(_ pattern: String) throws(TokenizerError) {
         var failure: Int32 = 0
         var offset = 0
-        var source = pattern
+        var source = Self.spelledOut(pattern)
         let code = source.withUTF8 { bytes in
             pcre2_compile_8(
                 bytes.baseAddress, bytes.count, UInt32(PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C),
@@ -28,6 +28,35 @@ final class Pattern: @unchecked Sendable {
     }
 
     deinit { pcre2_code_free_8(code) }
+
+    /// Unicode's White_Space: the library's own `\s` also takes U+180E, the engines the patterns were written for do not.
+    private static let space =
+        #"\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"#
+
+    /// The pattern with `\s` and `\S` (this outside classes only) as the characters that they stand for.
+    private static func spelledOut(_ pattern: String) -> String {
+        var output = ""
+        var escaped = false
+        var inClass = false
+        for character in pattern.unicodeScalars {
+            if escaped {
+                escaped = false
+                switch character {
+                case "s": output += inClass ? space : "[" + space + "]"
+                case "S" where !inClass: output += "[^" + space + "]"
+                default:
+                    output += "\\"
+                    output.unicodeScalars.append(character)
+                }
+                continue
+            }
+            escaped = character == "\\"
+            if escaped { continue }
+            if character == "[" { inClass = true } else if character == "]" { inClass = false }
+            output.unicodeScalars.append(character)
+        }
+        return escaped ? output + "\\" : output
+    }
 
     /// Cuts `text` at every match: matches and what lies between them become pieces of their own.
     ///

@@ -1,6 +1,6 @@
 /// Text from ids that come one at a time, never half a character.
 ///
-/// What `append` and `finish` return, joined, is what `Tokenizer.decode` makes of all ids.
+/// What `append` and `finish` return, joined, is what `Tokenizer.decode` makes of all ids as the continuation of a text.
 package struct StreamDecoder: Sendable {
     private let tokenizer: Tokenizer
     private let special: Bool

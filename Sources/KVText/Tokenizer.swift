@@ -1,25 +1,27 @@
+import Foundation
 import Synchronization
 
 /// Text ⇄ token ids. Safe to share; calls do not wait for one another.
 package final class Tokenizer: Sendable {
     package let vocabulary: Vocabulary
-    private let pairs: ByteLevelBPE
+    private let model: Model
+    /// Whether text is brought into Unicode's normal form C first.
+    private let normalises: Bool
+    /// Whether the text begins with a space that encoding put there.
+    private let addsSpace: Bool
     private let specials: SpecialTokens
     /// The bytes each token stands for, by id.
     private let texts: PackedBytes
     private let addsBOS: Bool
     private let addsEOS: Bool
     /// Memory of calls that have ended, for calls to come.
-    private let workspaces = Mutex<[Workspace]>([])
+    private let workspaces = Mutex<[EncodingWorkspace]>([])
 
-    private struct Workspace: Sendable {
-        /// The text, repaired, with `PieceCache.window` bytes behind it.
-        var text: [UInt8] = []
-        var pairs: ByteLevelBPE.Workspace
-
-        init() throws(TokenizerError) { pairs = try ByteLevelBPE.Workspace() }
-
-        var byteCount: Int { text.capacity + pairs.byteCount }
+    /// How plain text becomes tokens.
+    private enum Model {
+        case byteLevel(ByteLevelBPE)
+        case sentencePiece(SentencePieceBPE)
+        case unigram(Unigram)
     }
 
     /// At most so many workspaces of at most so many bytes are kept.
@@ -30,14 +32,24 @@ package final class Tokenizer: Sendable {
     /// - Throws: where the tokenizer's kind or rule is unknown, or its values contradict one another.
     package init(_ vocabulary: Vocabulary) throws(TokenizerError) {
         do throws(TokenizerError) {
-            guard vocabulary.model == "gpt2" else {
+            var rule: PreTokenizerRule?
+            switch vocabulary.model {
+            case "gpt2":
+                let pairs = try ByteLevelBPE(vocabulary)
+                rule = pairs.rule
+                (model, addsSpace) = (.byteLevel(pairs), false)
+            case "llama":
+                let pieces = try SentencePieceBPE(vocabulary)
+                (model, addsSpace) = (.sentencePiece(pieces), pieces.addsSpace)
+            case "t5": (model, addsSpace) = (.unigram(try Unigram(vocabulary)), true)
+            default:
                 throw TokenizerError(
                     .unsupportedModel, field: "tokenizer.ggml.model", value: vocabulary.model,
-                    expected: "gpt2 (byte-level BPE)")
+                    expected: "gpt2 (byte-level BPE), llama (SentencePiece) or t5 (unigrams)")
             }
-            pairs = try ByteLevelBPE(vocabulary)
-            addsBOS = vocabulary.addsBOS ?? pairs.rule.addsBOS
-            addsEOS = vocabulary.addsEOS ?? false
+            normalises = rule?.normalises ?? false || vocabulary.normalises
+            addsBOS = vocabulary.addsBOS ?? rule?.addsBOS ?? (vocabulary.model == "llama")
+            addsEOS = vocabulary.addsEOS ?? (vocabulary.model == "t5")
             for (adds, id, name) in [(addsBOS, vocabulary.bosID, "bos"), (addsEOS, vocabulary.eosID, "eos")]
             where adds && id == nil {
                 throw TokenizerError(
@@ -50,7 +62,7 @@ package final class Tokenizer: Sendable {
             throw error
         }
         specials = SpecialTokens(vocabulary)
-        texts = ByteLevelBPE.texts(of: vocabulary)
+        texts = vocabulary.model == "gpt2" ? ByteLevelBPE.texts(of: vocabulary) : SentencePieceBPE.texts(of: vocabulary)
         self.vocabulary = vocabulary
     }
 
@@ -69,6 +81,7 @@ package final class Tokenizer: Sendable {
     ) throws(TokenizerError) -> [Int32] {
         var workspace = try takeWorkspace()
         text.withUnsafeBufferPointer { UTF8Repair.append($0, to: &workspace.text) }
+        normalise(&workspace.text, from: 0)
         let part = Part(end: workspace.text.count, parsesSpecial: parseSpecial)
         return try encode([part], addSpecial: addSpecial, &workspace)
     }
@@ -88,10 +101,26 @@ package final class Tokenizer: Sendable {
         var workspace = try takeWorkspace()
         var parts: [Part] = []
         for segment in segments {
+            let start = workspace.text.count
             workspace.text.append(contentsOf: segment.text.utf8)
+            normalise(&workspace.text, from: start)
             parts.append(Part(end: workspace.text.count, parsesSpecial: segment.isMarkup))
         }
         return try encode(parts, addSpecial: addSpecial, &workspace)
+    }
+
+    /// The ids of a rendered conversation, with one BOS where the model wants it, whether or not the template writes it.
+    package func encode(conversation segments: [TextSegment]) throws(TokenizerError) -> [Int32] {
+        let ids = try encode(segments, addSpecial: true)
+        guard addsBOS, ids.count > 1, ids[0] == vocabulary.bosID, ids[1] == vocabulary.bosID else { return ids }
+        return Array(ids.dropFirst())
+    }
+
+    /// Normal form C, where the model was trained on it.
+    private func normalise(_ text: inout [UInt8], from start: Int) {
+        guard normalises, text[start...].contains(where: { $0 >= 0x80 }) else { return }
+        let normal = String(decoding: text[start...], as: UTF8.self).precomposedStringWithCanonicalMapping
+        text.replaceSubrange(start..., with: normal.utf8)
     }
 
     /// A stretch of the text, from the end of the one before.
@@ -101,7 +130,7 @@ package final class Tokenizer: Sendable {
     }
 
     private func encode(
-        _ parts: [Part], addSpecial: Bool, _ workspace: inout Workspace
+        _ parts: [Part], addSpecial: Bool, _ workspace: inout EncodingWorkspace
     ) throws(TokenizerError) -> [Int32] {
         let count = workspace.text.count
         guard count < Int(Int32.max) - PieceCache.window else {
@@ -111,14 +140,15 @@ package final class Tokenizer: Sendable {
         var output: [Int32] = []
         output.reserveCapacity(count / 3 + 2)
         if addSpecial, addsBOS, let id = vocabulary.bosID { output.append(id) }
-        try encode(workspace.text, parts, into: &output, &workspace.pairs)
+        let text = workspace.text
+        try encode(text, parts, into: &output, &workspace)
         if addSpecial, addsEOS, let id = vocabulary.eosID { output.append(id) }
         keep(workspace)
         return output
     }
 
     private func encode(
-        _ text: [UInt8], _ parts: [Part], into output: inout [Int32], _ workspace: inout ByteLevelBPE.Workspace
+        _ text: [UInt8], _ parts: [Part], into output: inout [Int32], _ workspace: inout EncodingWorkspace
     ) throws(TokenizerError) {
         try text.withUnsafeBufferPointer { (text: UnsafeBufferPointer<UInt8>) throws(TokenizerError) in
             var plain = 0
@@ -133,23 +163,42 @@ package final class Tokenizer: Sendable {
                         at += 1
                         continue
                     }
-                    try pairs.encode(text, plain..<at, into: &output, &workspace)
+                    let strip = vocabulary.strips.isEmpty ? nil : vocabulary.strips[match.id]
+                    var end = at
+                    if strip?.before == true { while end > plain, Self.isSpace(text[end - 1]) { end -= 1 } }
+                    try encode(text, plain..<end, into: &output, &workspace)
                     output.append(match.id)
                     at += match.length
+                    if strip?.behind == true { while at < part.end, Self.isSpace(text[at]) { at += 1 } }
                     plain = at
                 }
             }
-            try pairs.encode(text, plain..<(parts.last?.end ?? 0), into: &output, &workspace)
+            try encode(text, plain..<max(plain, parts.last?.end ?? 0), into: &output, &workspace)
         }
     }
 
-    private func takeWorkspace() throws(TokenizerError) -> Workspace {
-        guard var workspace = workspaces.withLock({ $0.popLast() }) else { return try Workspace() }
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+
+    /// Appends the ids of plain text at the beginning or behind a special token.
+    private func encode(
+        _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, into output: inout [Int32],
+        _ workspace: inout EncodingWorkspace
+    ) throws(TokenizerError) {
+        guard !range.isEmpty else { return }
+        switch model {
+        case .byteLevel(let model): try model.encode(text, range, into: &output, &workspace)
+        case .sentencePiece(let model): model.encode(text, range, into: &output, &workspace)
+        case .unigram(let model): model.encode(text, range, into: &output, &workspace)
+        }
+    }
+
+    private func takeWorkspace() throws(TokenizerError) -> EncodingWorkspace {
+        guard var workspace = workspaces.withLock({ $0.popLast() }) else { return try EncodingWorkspace() }
         workspace.text.removeAll(keepingCapacity: true)
         return workspace
     }
 
-    private func keep(_ workspace: Workspace) {
+    private func keep(_ workspace: EncodingWorkspace) {
         guard workspace.byteCount <= Self.keptBytes else { return }
         workspaces.withLock { if $0.count < Self.keptWorkspaces { $0.append(workspace) } }
     }
@@ -169,10 +218,24 @@ package final class Tokenizer: Sendable {
     }
 
     /// The text of `ids`; bytes that make no character are U+FFFD.
-    /// - Parameter special: whether control tokens are written out, rather than left out.
-    package func decode(_ ids: some Sequence<Int32>, special: Bool = false) -> String {
+    ///
+    /// The space that encoding puts before a text is taken away again, unless the text goes on from another.
+    /// - Parameters:
+    ///   - special: whether control tokens are written out, rather than left out.
+    ///   - continuing: whether other text stands before.
+    package func decode(
+        _ ids: some Sequence<Int32>, special: Bool = false, continuing: Bool = false
+    ) -> String {
         var bytes: [UInt8] = []
-        for id in ids where special || !isSpecial(id) { bytes.append(contentsOf: self.bytes(of: id)) }
+        var begins = addsSpace && !continuing
+        for id in ids {
+            let isSpecial = isSpecial(id)
+            if special || !isSpecial {
+                let own = self.bytes(of: id)
+                bytes.append(contentsOf: begins && !isSpecial && own.first == 0x20 ? own.dropFirst() : own)
+            }
+            if !isSpecial { begins = false }
+        }
         return String(decoding: bytes, as: UTF8.self)
     }
 }

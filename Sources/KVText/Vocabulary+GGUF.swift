@@ -7,20 +7,32 @@ extension Vocabulary {
     /// - Throws: where a key is missing or holds something else than it should, naming it.
     package init(_ file: GGUFFile) throws(TokenizerError) {
         let reader = VocabularyReader(metadata: file.metadata, path: file.path)
+        let model = try reader.string("model")
         var roles = Roles()
-        roles.beginning = try reader.id("bos_token_id")
-        roles.end = try reader.id("eos_token_id")
-        roles.endOfTurn = try reader.id("eot_token_id")
-        roles.endOfMessage = try reader.id("eom_token_id")
-        roles.unknown = try reader.id("unknown_token_id")
-        roles.padding = try reader.id("padding_token_id")
+        if model == "llama" { (roles.unknown, roles.beginning, roles.end) = (0, 1, 2) }
+        if reader.has("bos_token_id") { roles.beginning = try reader.id("bos_token_id") }
+        if reader.has("eos_token_id") { roles.end = try reader.id("eos_token_id") }
+        if reader.has("eot_token_id") { roles.endOfTurn = try reader.id("eot_token_id") }
+        if reader.has("eom_token_id") { roles.endOfMessage = try reader.id("eom_token_id") }
+        if reader.has("unknown_token_id") { roles.unknown = try reader.id("unknown_token_id") }
+        if reader.has("padding_token_id") { roles.padding = try reader.id("padding_token_id") }
         try self.init(
-            source: file.path, model: reader.string("model"), preTokenizer: reader.string("pre", default: ""),
+            source: file.path, model: model == "gemma4" ? "llama" : model, preTokenizer: reader.preTokenizer(model),
             tokens: reader.strings("tokens"), types: reader.types(), scores: reader.scores(),
             merges: reader.has("merges") ? reader.strings("merges") : PackedBytes(), roles: roles)
         addsBOS = try reader.flag("add_bos_token")
         addsEOS = try reader.flag("add_eos_token")
+        addsSpacePrefix = model == "gemma4" ? false : try reader.flag("add_space_prefix")
+        removesExtraSpaces = try reader.flag("remove_extra_whitespaces") ?? false
+        characterMap = try reader.bytes("precompiled_charsmap")
         chatTemplate = try reader.chatTemplate()
+        // Files do not say which tokens take white space; Phi-3's do, all but these.
+        if try reader.general("name").lowercased().matches(anyOf: ["phi-3", "phi3"]) {
+            let plain: Set<String> = ["<unk>", "<s>", "<|endoftext|>"]
+            for id in 0..<count where types[id].isSpecial || types[id] == .userDefined {
+                if !plain.contains(tokens.string(id)) { strips[Int32(truncatingIfNeeded: id)] = Strip(behind: true) }
+            }
+        }
     }
 }
 
@@ -46,6 +58,28 @@ private struct VocabularyReader {
 
     func string(_ name: String, default fallback: String? = nil) throws(TokenizerError) -> String {
         do { return try metadata.string(key(name), default: fallback) } catch { throw refusal(key(name), error) }
+    }
+
+    func general(_ name: String) throws(TokenizerError) -> String {
+        do { return try metadata.string("general.\(name)", default: "") } catch { throw refusal("general.\(name)", error) }
+    }
+
+    /// The rule's name; where the file gives none, the one for its architecture.
+    func preTokenizer(_ model: String) throws(TokenizerError) -> String {
+        let name = try string("pre", default: "")
+        if model == "gemma4" { return model }
+        guard name.isEmpty else { return name }
+        return try general("architecture") == "gptneox" ? "gpt-neox" : "default"
+    }
+
+    func bytes(_ name: String) throws(TokenizerError) -> [UInt8] {
+        guard has(name) else { return [] }
+        let array = try array(name)
+        let numbers = array.integers()
+        guard numbers.count == array.count else {
+            throw malformed(name, "\(array.elementType)", "an array of bytes")
+        }
+        return numbers.map { UInt8(truncatingIfNeeded: $0) }
     }
 
     func flag(_ name: String) throws(TokenizerError) -> Bool? {
@@ -112,4 +146,8 @@ private struct VocabularyReader {
         }
         return numbers.map { Float($0) }
     }
+}
+
+extension String {
+    fileprivate func matches(anyOf parts: [String]) -> Bool { parts.contains { contains($0) } }
 }

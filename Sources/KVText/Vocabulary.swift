@@ -22,7 +22,8 @@ package struct Vocabulary: Sendable {
 
     /// Where the values came from, for errors; empty where they were made in memory.
     package var source = ""
-    /// The kind of tokenizer (`tokenizer.ggml.model`), "gpt2" for byte-level BPE.
+    /// The kind of tokenizer (`tokenizer.ggml.model`): "gpt2" for byte-level BPE, "llama" for SentencePiece's, "t5" for
+    /// unigrams.
     package let model: String
     /// The name of the rule that cuts text into pieces (`tokenizer.ggml.pre`); empty where the file names none.
     package let preTokenizer: String
@@ -38,10 +39,33 @@ package struct Vocabulary: Sendable {
     /// Whether encoding adds BOS and EOS (`add_bos_token`, `add_eos_token`); nil where the file does not say.
     package var addsBOS: Bool?
     package var addsEOS: Bool?
+    /// Whether a text begins with a space more (`add_space_prefix`); nil where the file does not say.
+    package var addsSpacePrefix: Bool?
+    /// Whether runs of spaces become one and those at the ends none (`remove_extra_whitespaces`).
+    package var removesExtraSpaces = false
+    /// Whether text is brought into Unicode's normal form C first.
+    package var normalises = false
+    /// SentencePiece's normalisation rules (`precompiled_charsmap`); empty where there are none.
+    package var characterMap: [UInt8] = []
+    /// The rule that cuts text, where the file spells it out (tokenizer.json); else `preTokenizer` names it.
+    package var rule: PreTokenizerRule?
+    /// Special tokens that take the white space before or behind them.
+    package var strips: [Int32: Strip] = [:]
     /// The model's chat template, in Jinja; nil where the file has none.
     package var chatTemplate: String?
     /// Tokens at which generation ends.
-    package let stopIDs: Set<Int32>
+    package var stopIDs: Set<Int32>
+
+    /// Which sides of a special token lose their white space.
+    package struct Strip: Sendable {
+        package var before = false
+        package var behind = false
+
+        package init(before: Bool = false, behind: Bool = false) {
+            self.before = before
+            self.behind = behind
+        }
+    }
 
     package var count: Int { tokens.count }
     package var bosID: Int32? { roles.beginning }

@@ -9,6 +9,7 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup var model: ModelOptions
     @OptionGroup var engine: EngineOptions
     @OptionGroup var sampling: SamplingFlags
+    @OptionGroup var template: TemplateOptions
     @Option(name: [.customLong("sys", withSingleDash: true), .customLong("system")], help: "System message")
     var system: String?
     @Option(
@@ -28,7 +29,7 @@ struct Chat: AsyncParsableCommand {
         options.maximumTokens = predict < 0 ? nil : predict
         let engine = try await Session.open(
             try engine.configuration(.file(try model.path())), progress: !noProgress, verbose: verbose)
-        let template = try ChatTokens(engine)
+        let template = try ChatTokens(engine, template)
         let opening = system.map { [ChatMessage(role: "system", content: $0)] } ?? []
         var messages = opening
         Terminal.line(Self.help)

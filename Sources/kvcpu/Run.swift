@@ -22,6 +22,7 @@ struct Run: AsyncParsableCommand {
     var predict = -1
     @Flag(help: "Write the prompt as a user's message in the model's chat template")
     var chat = false
+    @OptionGroup var template: TemplateOptions
     @Option(name: [.customLong("sys", withSingleDash: true), .customLong("system")], help: "System message, with --chat")
     var system: String?
     @Flag(help: "Go on after end-of-turn tokens")
@@ -66,7 +67,7 @@ struct Run: AsyncParsableCommand {
 
     private func tokens(_ text: String, _ engine: Engine) throws -> [Int32] {
         guard chat else { return try engine.tokenize(text, parseSpecial: true) }
-        return try ChatTokens(engine).encode(
+        return try ChatTokens(engine, template).encode(
             (system.map { [ChatMessage(role: "system", content: $0)] } ?? []) + [ChatMessage(role: "user", content: text)])
     }
 
@@ -125,21 +126,32 @@ struct Run: AsyncParsableCommand {
     }
 }
 
-/// Writes conversations as token ids in the model's chat template.
+/// Writes conversations as token ids in the chat template that was asked for, else the model's.
 struct ChatTokens {
     private let tokenizer: Tokenizer
     private let template: ChatTemplate
+    private let options: TemplateOptions
 
-    /// - Throws: `EngineError` when the model has no template that this build knows.
-    init(_ engine: Engine) throws(EngineError) {
+    /// - Throws: `EngineError` when the model has no template, `Failure` when the one asked for cannot be read.
+    init(_ engine: Engine, _ options: TemplateOptions) throws {
         tokenizer = try engine.tokenizer()
-        do { template = try ChatTemplate(tokenizer.vocabulary) } catch { throw EngineError(.model, "\(error)") }
+        self.options = options
+        if let asked = try options.template() {
+            template = asked
+        } else {
+            do { template = try ChatTemplate(tokenizer.vocabulary) } catch { throw EngineError(.model, "\(error)") }
+            if let notice = template.notice { Terminal.note(notice) }
+        }
     }
 
     /// Control tokens in messages stay text.
-    func encode(_ messages: [ChatMessage]) throws(EngineError) -> [Int32] {
-        do { return try tokenizer.encode(template.render(messages: messages, addGenerationPrompt: true), addSpecial: true) } catch {
-            throw EngineError(.request, "\(error)")
-        }
+    func encode(_ messages: [ChatMessage]) throws -> [Int32] {
+        do {
+            var input = try TemplateInput(messages)
+            input.addGenerationPrompt(true)
+            input.setTokens(of: tokenizer.vocabulary)
+            try options.apply(to: &input)
+            return try tokenizer.encode(conversation: try template.render(input))
+        } catch let error as Failure { throw error } catch { throw EngineError(.request, "\(error)") }
     }
 }

@@ -20,7 +20,7 @@ struct Tokenize: ParsableCommand {
     func run() throws {
         let path = try model.path()
         let tokenizer: Tokenizer
-        do { tokenizer = try Tokenizer(try Vocabulary(try GGUFFile(path: path))) } catch { throw Failure.run("\(error)") }
+        do { tokenizer = try Tokenizer(try Self.vocabulary(path)) } catch { throw Failure.run("\(error)") }
         let bytes = try text.map { Array($0.utf8) } ?? prompt.bytes()
         if detokenize {
             guard let ids = try? JSONDecoder().decode([Int32].self, from: Data(bytes)) else {
@@ -37,5 +37,13 @@ struct Tokenize: ParsableCommand {
             throw Failure.run("\(error)")
         }
         try Terminal.output("[" + ids.map(String.init).joined(separator: ", ") + "]\n")
+    }
+
+    /// Of a GGUF file, a folder with a tokenizer.json, or that file.
+    static func vocabulary(_ path: String) throws -> Vocabulary {
+        var isFolder: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        if exists, isFolder.boolValue || path.hasSuffix(".json") { return try Vocabulary(tokenizerFile: path) }
+        return try Vocabulary(try GGUFFile(path: path))
     }
 }

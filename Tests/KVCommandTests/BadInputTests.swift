@@ -65,7 +65,9 @@ final class BadInputTests: XCTestCase {
         try fails(["bench", "-m", model, "-p", "a"], 2, "-p is \"a\"")
         try fails(["inspect", "-m", model, "--tensor", "blk.0.attn_q", "-o", "/dev/null"], 1, "blk.0.attn_q.weight")
         try fails(["tokenize", "-m", model, "--detokenize", "hello"], 2, "JSON array")
-        // A tokenizer that this build does not speak is named; the model itself runs (see DumpTests).
-        try fails(["-m", Command.model("llama-gqa"), "-p", "x"], 1, "tokenizer.ggml.model", "llama")
+        try fails(["template", "--chat-template", "nosuch", "--messages", "/dev/null"], 2, "nosuch", "chatml")
+        try fails(["template", "--chat-template", "{{ 1 +", "--messages", "/dev/null"], 2, "cannot be read", "line 1")
+        try fails(["template", "--chat-template", "chatml", "--messages", "/dev/null"], 1, "/dev/null", "not JSON")
+        try fails(["-m", model, "--chat", "-p", "x", "--chat-template", "{{ raise_exception('no') }}"], 2, "refuses: no")
     }
 }

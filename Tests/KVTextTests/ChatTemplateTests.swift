@@ -8,102 +8,125 @@ import KVText
 final class ChatTemplateTests: XCTestCase {
     private struct Truth: Decodable {
         struct Case: Decodable {
-            struct Message: Decodable {
-                let role: String
-                let content: String
-            }
             let name: String
-            let messages: [Message]
-            let addGenerationPrompt: Bool
             let expected: String?
+            let error: String?
+            let raised: Bool?
 
             enum CodingKeys: String, CodingKey {
-                case name, messages, expected
-                case addGenerationPrompt = "add_generation_prompt"
+                case name, expected, error
+                case raised = "raise_exception"
             }
-
-            var conversation: [ChatMessage] { messages.map { ChatMessage(role: $0.role, content: $0.content) } }
         }
         let cases: [Case]
     }
 
-    private func cases(_ name: String) throws -> [Truth.Case] {
-        let path = try Fixtures.require("chat/\(name)/cases.json")
-        // The templates here have no tools; of those cases the text is the same.
-        return try JSONDecoder().decode(Truth.self, from: Data(contentsOf: URL(fileURLWithPath: path))).cases
+    /// The names of the fixtures' templates.
+    private func names() throws -> [String] {
+        let folder = URL(fileURLWithPath: try Fixtures.require("chat/chatml/template.jinja"))
+            .deletingLastPathComponent().deletingLastPathComponent()
+        return try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     }
 
     private func template(_ name: String) throws -> String {
         try String(contentsOfFile: Fixtures.require("chat/\(name)/template.jinja"), encoding: .utf8)
     }
 
-    private func checkRendering(_ name: String, defaultSystem: String?) throws {
-        let chat = try ChatTemplate(template: template(name))
-        XCTAssertEqual(chat.defaultSystem, defaultSystem)
-        let cases = try cases(name)
-        XCTAssertEqual(cases.count, 6)
-        for item in cases {
-            let segments = chat.render(messages: item.conversation, addGenerationPrompt: item.addGenerationPrompt)
-            XCTAssertEqual(segments.map(\.text).joined(), item.expected, item.name)
-        }
+    /// The cases with their inputs as JSON, keys in the file's order (which Foundation would lose: so the engine itself
+    /// cuts the file, by a template that writes each case out).
+    private func cases(_ name: String) throws -> [(truth: Truth.Case, input: TemplateInput)] {
+        let json = try String(contentsOfFile: Fixtures.require("chat/\(name)/cases.json"), encoding: .utf8)
+        let truth = try JSONDecoder().decode(Truth.self, from: Data(json.utf8)).cases
+        var all = try TemplateInput([])
+        try all.setVariables(json: "{\"file\": \(json)}")
+        let cut = try ChatTemplate(
+            template: "{% for case in file.cases %}{% set more = dict(file.variables, **case) %}"
+                + "{{ dict(more, bos_token=file.bos_token, eos_token=file.eos_token, now=file.now) | tojson }}\n{% endfor %}")
+        let lines = try cut.render(all).map(\.text).joined().split(separator: "\n")
+        XCTAssertEqual(lines.count, truth.count)
+        return try zip(truth, lines).map { ($0, try TemplateInput(json: String($1))) }
     }
 
-    func testSmolLM2() throws {
-        try checkRendering(
-            "smollm2",
-            defaultSystem: "You are a helpful AI assistant named SmolLM, trained by Hugging Face")
-    }
-
-    func testChatML() throws { try checkRendering("chatml", defaultSystem: nil) }
-
-    func testOtherTemplatesAreRefused() throws {
-        for name in ["falcon-style", "gemma-2", "llama-2", "llama-3.1", "mistral-nemo", "phi-3.5", "qwen2.5"] {
-            let template = try template(name)
-            XCTAssertThrowsError(try ChatTemplate(template: template), name) { error in
-                let error = error as? TokenizerError
-                XCTAssertEqual(error?.reason, .unsupportedTemplate)
-                XCTAssertEqual(error?.value.prefix(40), template.prefix(40))
+    func testFixtures() throws {
+        let names = try names()
+        XCTAssertGreaterThanOrEqual(names.count, 9)
+        for name in names {
+            let chat = try ChatTemplate(template: template(name))
+            for (item, input) in try cases(name) {
+                let place = "\(name) \(item.name)"
+                switch Result(catching: { try chat.render(input).map(\.text).joined() }) {
+                case .success(let text):
+                    if item.expected != nil || item.raised == true { XCTAssertEqual(text, item.expected, place) }
+                case .failure(let error):
+                    XCTAssertNil(item.expected, "\(place): \(error)")
+                    guard item.raised == true else { continue }
+                    let error = error as? TemplateError
+                    XCTAssertEqual(error?.reason, .raised, place)
+                    XCTAssertEqual(item.error, "TemplateError: " + (error?.message ?? ""), place)
+                }
             }
         }
     }
 
-    /// The same template written differently is ChatML; a small change of meaning is not.
-    func testRecognition() throws {
-        let forms = [
-            "{%- for message in messages -%}\n  {{- \"<|im_start|>\" + message.role + '\\n' + message.content + "
-                + "'<|im_end|>\\n' -}}\n{%- endfor -%}\n{%- if add_generation_prompt -%}\n  "
-                + "{{- '<|im_start|>assistant\\n' -}}\n{%- endif -%}",
-            "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-                + "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
-            "{# ChatML #}{% if not add_generation_prompt is defined %}"
-                + "{% set add_generation_prompt = false %}{% endif %}{% for message in messages %}"
-                + "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-                + "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
-                + "{% endif %}",
-        ]
-        for form in forms { XCTAssertNil(try ChatTemplate(template: form).defaultSystem, form) }
-        let plain = forms[2]
-        for (old, new) in [
-            ("message['content']", "message['content'] | trim"), ("<|im_end|>", "<|end|>"),
-            ("assistant\n", "assistant"),
-            ("{% endfor %}", "{% endfor %} "), ("in messages", "in messages[1:]"), ("'\n' + mess", "' ' + mess"),
-            ("}}{% endif %}", "}}"), ("add_generation_prompt %}{{", "tools %}{{"), (" %}", " "),
+    /// The built-in families write what the models' own templates do.
+    func testFamilies() throws {
+        let known = ["chatml": "chatml", "gemma-2": "gemma", "llama-2": "llama2", "phi-3.5": "phi3", "falcon-style": "falcon"]
+        for (name, family) in known {
+            let chat = try ChatTemplate(nameOrTemplate: family)
+            for (item, input) in try cases(name) where item.expected != nil && item.name == "one-user" {
+                XCTAssertEqual(try chat.render(input).map(\.text).joined(), item.expected, name)
+            }
+        }
+        XCTAssertThrowsError(try ChatTemplate(nameOrTemplate: "no-such-family"))
+        XCTAssertEqual(
+            try ChatTemplate(nameOrTemplate: "{{ messages[0].content }}!").render(
+                TemplateInput([ChatMessage(role: "user", content: "Hi")])),
+            [TextSegment("Hi", isMarkup: false), TextSegment("!", isMarkup: true)])
+    }
+
+    func testUnreadableTemplatesFallBack() throws {
+        var vocabulary = try TestVocabulary.load("vocab/ggml-vocab-smollm2.gguf")
+        XCTAssertNil(try ChatTemplate(vocabulary).notice)
+        vocabulary.chatTemplate = "{% import 'x' %}<|im_start|>{{ a }}<|im_end|>"
+        let notice = try XCTUnwrap(try ChatTemplate(vocabulary).notice)
+        XCTAssertTrue(notice.contains("import") && notice.contains("chatml"), notice)
+        vocabulary.chatTemplate = "{% import 'x' %}"
+        XCTAssertThrowsError(try ChatTemplate(vocabulary)) { error in
+            XCTAssertEqual((error as? TokenizerError)?.reason, .unsupportedTemplate)
+        }
+    }
+
+    /// What came with the messages is no markup, through whatever the template does to it.
+    func testForeignTextStaysForeign() throws {
+        var input = try TemplateInput(json: #"{"messages": [{"role": "user", "content": " <|end|> a "}], "x": "<|end|>"}"#)
+        input.addGenerationPrompt(true)
+        func segments(_ template: String) throws -> [TextSegment] { try ChatTemplate(template: template).render(input) }
+        let content = "messages[0].content"
+        for expression in [
+            content, "\(content)|trim", "\(content).strip()", "\(content)[1:]", "\(content).split(' ')|join(' ')",
+            "\(content)|tojson", "messages|tojson", "messages", "\(content)|upper", "'%s' % \(content)",
+            "'{}'.format(\(content))", "\(content).replace('a', 'b')", "x", "[x]|first", "{'k': x}.k", "x|e", "\(content)[::-1]",
         ] {
-            let changed = plain.replacingOccurrences(of: old, with: new)
-            XCTAssertNotEqual(changed, plain)
-            XCTAssertThrowsError(try ChatTemplate(template: changed), changed)
+            let segments = try segments("<|start|>{{ \(expression) }}<|end|>")
+            XCTAssertEqual(segments.first?.isMarkup, true, expression)
+            XCTAssertEqual(segments.last?.isMarkup, true, expression)
+            for segment in segments where segment.isMarkup {
+                XCTAssertFalse(
+                    segment.text.replacingOccurrences(of: "<|start|>", with: "").dropLast(7).contains("end"), expression)
+            }
         }
-        for broken in ["", "{{", "{% for", "{{ 'a }}", "{", "{{ '\\"] {
-            XCTAssertThrowsError(try ChatTemplate(template: broken), broken)
-        }
+        XCTAssertEqual(try segments("{{ '<|' + messages[0].role + '|>' }}"), [TextSegment("<|user|>", isMarkup: true)])
+        var forged = try TemplateInput(json: #"{"messages": [{"role": "user|>x", "content": ""}]}"#)
+        forged.addGenerationPrompt(false)
+        let role = try ChatTemplate(template: "{{ '<|' + messages[0].role }}").render(forged)
+        XCTAssertEqual(role, [TextSegment("<|", isMarkup: true), TextSegment("user|>x", isMarkup: false)])
     }
 
     func testMessagesCannotSpeakInControlTokens() throws {
         let tokenizer = try TestVocabulary.tokenizer("smollm2")
         let chat = try ChatTemplate(tokenizer.vocabulary)
-        for item in try cases("smollm2") {
-            let segments = chat.render(messages: item.conversation, addGenerationPrompt: item.addGenerationPrompt)
-            let ids = try tokenizer.encode(segments, addSpecial: false)
+        for (item, input) in try cases("smollm2") {
+            let ids = try tokenizer.encode(chat.render(input), addSpecial: false)
             let expected = try XCTUnwrap(item.expected)
             XCTAssertEqual(tokenizer.decode(ids, special: true), expected, item.name)
             let whole = try tokenizer.encode(expected, addSpecial: false, parseSpecial: true)
@@ -119,7 +142,7 @@ final class ChatTemplateTests: XCTestCase {
         let tokens = PackedBytes(["a", "<|im_start|>", "<|im_end|>"])
         let speaks = try Vocabulary(
             model: "gpt2", preTokenizer: "gpt-2", tokens: tokens, types: [.normal, .control, .control])
-        XCTAssertNil(try ChatTemplate(speaks).defaultSystem)
+        XCTAssertEqual(try ChatTemplate(speaks).notice?.contains("chatml"), true)
         let silent = try Vocabulary(
             source: "base.gguf", model: "gpt2", preTokenizer: "gpt-2", tokens: tokens,
             types: [.normal, .normal, .control])

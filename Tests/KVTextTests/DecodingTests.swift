@@ -173,7 +173,9 @@ final class DecodingTests: XCTestCase {
         XCTAssertEqual(rule?.value, "not-a-rule")
         XCTAssertEqual(rule?.file, "some.gguf")
         XCTAssertEqual(refusal { try Tokenizer(vocabulary(rule: "")) }?.reason, .unknownPreTokenizer)
-        XCTAssertEqual(refusal { try Tokenizer(vocabulary(model: "llama")) }?.reason, .unsupportedModel)
+        XCTAssertEqual(refusal { try Tokenizer(vocabulary(model: "bert")) }?.reason, .unsupportedModel)
+        XCTAssertEqual(refusal { try Tokenizer(vocabulary(model: "llama")) }?.field, "tokenizer.ggml.scores")
+        XCTAssertEqual(refusal { try Tokenizer(vocabulary(model: "t5")) }?.field, "tokenizer.ggml.scores")
         for merge in ["ab", "a c", "b a", "a b ", ""] {
             let error = refusal { try Tokenizer(vocabulary(merges: ["a b", merge])) }
             XCTAssertEqual(error?.reason, .malformed, merge)

@@ -23,7 +23,7 @@ final class VocabularyTests: XCTestCase {
         XCTAssertEqual(vocabulary.addsBOS, false)
         XCTAssertNil(vocabulary.addsEOS)
         XCTAssertEqual(vocabulary.stopIDs, [0, 2], "<|endoftext|> and <|im_end|>")
-        XCTAssertNotNil(try ChatTemplate(vocabulary).defaultSystem)
+        XCTAssertNil(try ChatTemplate(vocabulary).notice)
     }
 
     func testAddedSpecialTokens() throws {
@@ -37,19 +37,24 @@ final class VocabularyTests: XCTestCase {
     }
 
     func testUnknownTokenizersAreNamed() throws {
-        let sentencePiece = try TestVocabulary.load("vocab/ggml-vocab-llama-spm.gguf")
-        XCTAssertThrowsError(try Tokenizer(sentencePiece)) { error in
+        let vocabulary = try Vocabulary(source: "some.gguf", model: "rwkv", preTokenizer: "", tokens: PackedBytes(["a"]))
+        XCTAssertThrowsError(try Tokenizer(vocabulary)) { error in
             let error = error as? TokenizerError
             XCTAssertEqual(error?.reason, .unsupportedModel)
-            XCTAssertEqual(error?.value, "llama")
-            XCTAssertEqual(error?.file, sentencePiece.source)
+            XCTAssertEqual(error?.value, "rwkv")
+            XCTAssertEqual(error?.file, "some.gguf")
         }
-        // This file has no `pre`; guessing one gives wrong ids for a quarter of its vectors.
-        let neox = try TestVocabulary.load("vocab/ggml-vocab-gpt-neox.gguf")
-        XCTAssertThrowsError(try Tokenizer(neox)) { error in
-            XCTAssertEqual((error as? TokenizerError)?.reason, .unknownPreTokenizer)
-            XCTAssertEqual((error as? TokenizerError)?.field, "tokenizer.ggml.pre")
-        }
+    }
+
+    /// What files do not say is known from the model's kind.
+    func testRulesOfSilentFiles() throws {
+        XCTAssertEqual(try TestVocabulary.load("vocab/ggml-vocab-gpt-neox.gguf").preTokenizer, "gpt-neox")
+        let llama = try TestVocabulary.tokenizer("llama-spm")
+        XCTAssertEqual(try llama.encode("", addSpecial: true, parseSpecial: false), [1])
+        // Phi-3's special tokens take the white space behind them.
+        let phi = try TestVocabulary.tokenizer("phi-3")
+        XCTAssertEqual(
+            try phi.encode("<|user|>\nHi<|end|>\n", addSpecial: false, parseSpecial: true), [32010, 6324, 32007])
     }
 
     /// Each key of a small, right file in turn replaced by something wrong.

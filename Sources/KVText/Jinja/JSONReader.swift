@@ -1,0 +1,136 @@
+/// Reads JSON as a template's values: keys stay in order, integers stay integers, all text is foreign.
+struct JSONReader {
+    private let bytes: [UInt8]
+    private var at = 0
+
+    /// - Throws: `TemplateError` of reason input, with the line.
+    static func value(of json: String) throws(TemplateError) -> Value {
+        var reader = JSONReader(bytes: Array(json.utf8))
+        let value = try reader.value(depth: 0)
+        reader.skipSpace()
+        guard reader.at == reader.bytes.count else { throw reader.failure("something follows the value") }
+        return value
+    }
+
+    private init(bytes: [UInt8]) { self.bytes = bytes }
+
+    private func failure(_ message: String) -> TemplateError {
+        let line = 1 + bytes[..<min(at, bytes.count)].count { $0 == 0x0A }
+        return TemplateError(.input, "not JSON: \(message) in line \(line)")
+    }
+
+    private mutating func skipSpace() {
+        while at < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[at]) { at += 1 }
+    }
+
+    private mutating func take(_ byte: Unicode.Scalar) -> Bool {
+        skipSpace()
+        guard at < bytes.count, UInt32(bytes[at]) == byte.value else { return false }
+        at += 1
+        return true
+    }
+
+    private mutating func word(_ text: StaticString) -> Bool {
+        text.withUTF8Buffer { word in
+            guard bytes[at...].starts(with: word) else { return false }
+            at += word.count
+            return true
+        }
+    }
+
+    private mutating func value(depth: Int) throws(TemplateError) -> Value {
+        guard depth < Value.maximumDepth else { throw failure("values nest more than \(Value.maximumDepth) deep") }
+        skipSpace()
+        guard at < bytes.count else { throw failure("a value is missing") }
+        switch bytes[at] {
+        case UInt8(ascii: "{"):
+            at += 1
+            var entries: [(key: Value, value: Value)] = []
+            while !take("}") {
+                if !entries.isEmpty, !take(",") { throw failure("expected ',' or '}'") }
+                skipSpace()
+                let key = try string()
+                guard take(":") else { throw failure("expected ':'") }
+                entries.append((.string(Text(key, isForeign: true)), try value(depth: depth + 1)))
+            }
+            return try .map(entries)
+        case UInt8(ascii: "["):
+            at += 1
+            var items: [Value] = []
+            while !take("]") {
+                if !items.isEmpty, !take(",") { throw failure("expected ',' or ']'") }
+                items.append(try value(depth: depth + 1))
+            }
+            return try .list(items)
+        case UInt8(ascii: "\""): return .string(Text(try string(), isForeign: true))
+        default:
+            if word("true") { return .bool(true) }
+            if word("false") { return .bool(false) }
+            if word("null") { return .none }
+            return try number()
+        }
+    }
+
+    private mutating func number() throws(TemplateError) -> Value {
+        let start = at
+        while at < bytes.count, (0x30...0x39).contains(bytes[at]) || [0x2B, 0x2D, 0x2E, 0x45, 0x65].contains(bytes[at]) {
+            at += 1
+        }
+        let text = String(decoding: bytes[start..<at], as: UTF8.self)
+        if let integer = Int(text) { return .integer(integer) }
+        guard let float = Double(text) else { throw failure("expected a value") }
+        return .float(float)
+    }
+
+    private mutating func string() throws(TemplateError) -> String {
+        guard at < bytes.count, bytes[at] == UInt8(ascii: "\"") else { throw failure("expected a string") }
+        at += 1
+        var text: [UInt8] = []
+        while at < bytes.count {
+            let byte = bytes[at]
+            at += 1
+            if byte == UInt8(ascii: "\"") {
+                guard let string = String(validating: text, as: UTF8.self) else { throw failure("not UTF-8") }
+                return string
+            }
+            guard byte == UInt8(ascii: "\\") else {
+                text.append(byte)
+                continue
+            }
+            guard at < bytes.count else { break }
+            let escape = bytes[at]
+            at += 1
+            switch escape {
+            case UInt8(ascii: "n"): text.append(0x0A)
+            case UInt8(ascii: "t"): text.append(0x09)
+            case UInt8(ascii: "r"): text.append(0x0D)
+            case UInt8(ascii: "b"): text.append(0x08)
+            case UInt8(ascii: "f"): text.append(0x0C)
+            case UInt8(ascii: "u"): text.append(contentsOf: String(Character(try escapedScalar())).utf8)
+            default: text.append(escape)
+            }
+        }
+        throw failure("a string has no end")
+    }
+
+    private mutating func unit() throws(TemplateError) -> UInt32 {
+        guard at + 4 <= bytes.count, let unit = UInt32(String(decoding: bytes[at..<at + 4], as: UTF8.self), radix: 16)
+        else { throw failure("\\u needs four hexadecimal digits") }
+        at += 4
+        return unit
+    }
+
+    private mutating func escapedScalar() throws(TemplateError) -> Unicode.Scalar {
+        let first = try unit()
+        if (0xD800..<0xDC00).contains(first), bytes[at...].starts(with: Array("\\u".utf8)) {
+            let after = at
+            at += 2
+            let second = try unit()
+            if (0xDC00..<0xE000).contains(second) {
+                return Unicode.Scalar(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)) ?? "\u{FFFD}"
+            }
+            at = after
+        }
+        return Unicode.Scalar(first) ?? "\u{FFFD}"
+    }
+}
