@@ -1,4 +1,4 @@
-/// What one chunk took per layer in one run, in the middle over its layers: CPU time, so that others on the same CPUs do not count.
+/// What one chunk took per layer in one run, in the middle over its layers: CPU time, so that others on the same CPUs count little.
 package struct LayerSample: Sendable, Equatable {
     package var tokens: Int
     package var prefix: Int
@@ -19,6 +19,14 @@ package struct LayerSample: Sendable, Equatable {
         self.send = send
     }
 
+    /// How much longer computing took than its CPU time: what interrupts all ranks now and then, as a virtual machine's host does, will
+    /// interrupt the runs to be predicted. Bounded, as another program on the same CPUs may be gone by then.
+    private static func stretch(_ timeline: Timeline) -> Double {
+        let computed = timeline.spans.filter { $0.activity == .compute }
+        let busy = computed.reduce(0) { $0 + $1.busy }
+        return busy > 0 ? max(1, min(1.15, computed.reduce(0) { $0 + $1.duration } / busy)) : 1
+    }
+
     /// The samples of a run's ranks; of an interrupted run, of the layers that were completed.
     package static func samples(_ timeline: Timeline, chunks: [Range<Int>], layers: Int) -> [LayerSample] {
         var byRank = [[[Timeline.Span]]](repeating: [[Timeline.Span]](repeating: [], count: layers), count: chunks.count)
@@ -26,6 +34,7 @@ package struct LayerSample: Sendable, Equatable {
             byRank[span.rank][span.layer].append(span)
         }
         let last = chunks.lastIndex { !$0.isEmpty }
+        let stretch = stretch(timeline)
         return chunks.indices.compactMap { rank in
             let computed = byRank[rank].map { spans in spans.filter { $0.activity == .compute } }
             // Complete layers have both computing spans; the first one, which is cold, counts only where there are few.
@@ -36,8 +45,8 @@ package struct LayerSample: Sendable, Equatable {
             else { return nil }
             let sends = counted.compactMap { layer in byRank[rank][layer].first { $0.activity == .send }?.busy }
             return LayerSample(
-                tokens: chunks[rank].count, prefix: chunks[rank].lowerBound, before: before, after: after,
-                beforeLast: layers > 0 ? computed[layers - 1].first?.busy : nil, send: rank == last ? nil : sends.median)
+                tokens: chunks[rank].count, prefix: chunks[rank].lowerBound, before: before * stretch, after: after * stretch,
+                beforeLast: layers > 0 ? computed[layers - 1].first.map { $0.busy * stretch } : nil, send: rank == last ? nil : sends.median)
         }
     }
 }
