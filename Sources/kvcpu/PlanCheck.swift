@@ -8,11 +8,19 @@ struct PlanCheck {
     private struct Case {
         let ranks, tokens: Int
         let partition: String
+        /// Bytes a second and seconds of throttled links.
+        var link: Throttle?
+    }
+
+    private struct Throttle: Equatable {
+        let bandwidth, latency: Double
+        var text: String { String(format: "%.0f MB/s, %.0f us", bandwidth / 1e6, latency * 1e6) }
     }
 
     private struct Row: Encodable {
         let ranks, tokens: Int
         let partition: String
+        let link: String?
         let sizes: [Int]
         /// Medians over the rounds.
         let measuredMs, simulatedMs: Double
@@ -23,11 +31,19 @@ struct PlanCheck {
     private static let cases = [
         Case(ranks: 1, tokens: 700, partition: "even"), Case(ranks: 1, tokens: 1500, partition: "even"),
         Case(ranks: 1, tokens: 3000, partition: "even"), Case(ranks: 2, tokens: 1000, partition: "even"),
-        Case(ranks: 2, tokens: 2000, partition: "0.7,0.3"), Case(ranks: 2, tokens: 2000, partition: "0.4,0.6"),
+        Case(ranks: 2, tokens: 2000, partition: "0.7,0.3"),
+        Case(ranks: 2, tokens: 2000, partition: "0.4,0.6", link: Throttle(bandwidth: 20e6, latency: 1e-3)),
         Case(ranks: 2, tokens: 4000, partition: "modelled"), Case(ranks: 3, tokens: 1500, partition: "even"),
-        Case(ranks: 3, tokens: 3000, partition: "0.5,0.3,0.2"), Case(ranks: 4, tokens: 1000, partition: "even"),
+        Case(ranks: 3, tokens: 3000, partition: "0.5,0.3,0.2"), 
+        Case(ranks: 4, tokens: 1000, partition: "even", link: Throttle(bandwidth: 50e6, latency: 2e-4)),
         Case(ranks: 4, tokens: 2000, partition: "modelled"), Case(ranks: 4, tokens: 3000, partition: "0.4,0.3,0.2,0.1"),
     ]
+    /// Cases of like ranks and links run on one engine.
+    private static var setups: [(ranks: Int, link: Throttle?)] {
+        cases.reduce(into: []) { setups, each in
+            if !setups.contains(where: { $0.ranks == each.ranks && $0.link == each.link }) { setups.append((each.ranks, each.link)) }
+        }
+    }
     private static let rounds = 3
     private static let context = 4096
 
@@ -42,12 +58,20 @@ struct PlanCheck {
         let bar = ProgressBar("checking", enabled: !command.noProgress)
         var done = 0
         for _ in 0..<Self.rounds {
-            for ranks in 1...4 {
-                var configuration = try command.configuration(ranks: ranks, context: Self.context)
+            for setup in Self.setups {
+                var configuration = try command.configuration(ranks: setup.ranks, context: Self.context)
+                configuration.throttle = setup.link.map { link in
+                    var profile = LinkProfile()
+                    profile.bandwidth = link.bandwidth
+                    profile.latency = link.latency
+                    return profile
+                }
                 configuration.threadsPerRank = command.threadsPerRank ?? 1
                 configuration.planFolder = nil
                 let engine = try await Session.open(configuration, progress: false, verbose: false, notices: false)
-                let cases = Self.cases.indices.filter { Self.cases[$0].ranks == ranks }
+                let cases = Self.cases.indices.filter {
+                    Self.cases[$0].ranks == setup.ranks && Self.cases[$0].link == setup.link
+                }
                 let results = try await PlanCommand.interruptible {
                     try await engine.withRanks { ranks, isCancelled in
                         try Self.compare(cases, ranks, isCancelled)
@@ -59,7 +83,7 @@ struct PlanCheck {
                     sizes[index] = result.sizes
                 }
                 done += 1
-                bar.show(Double(done) / Double(4 * Self.rounds))
+                bar.show(Double(done) / Double(Self.setups.count * Self.rounds))
             }
         }
         bar.clear()
@@ -67,7 +91,7 @@ struct PlanCheck {
             let errors = zip(simulated[index], measured[index]).map { $0 / $1 - 1 }
             return Row(
                 ranks: Self.cases[index].ranks, tokens: Self.cases[index].tokens, partition: Self.cases[index].partition,
-                sizes: sizes[index], measuredMs: (measured[index].median ?? 0) * 1e3,
+                link: Self.cases[index].link?.text, sizes: sizes[index], measuredMs: (measured[index].median ?? 0) * 1e3,
                 simulatedMs: (simulated[index].median ?? 0) * 1e3, error: errors.median ?? 0)
         }
         try show(rows)
@@ -86,9 +110,14 @@ struct PlanCheck {
         guard let costs else { throw Failure.run("the timings of a few chunks did not tell what tokens cost") }
         let count = ranks.placement.ranks.count
         let cpus = Set(ranks.placement.ranks.flatMap(\.cpus)).count / max(1, ranks.placement.threadsPerRank)
-        let pipeline = Pipeline(costs, cores: ranks.placement.oversubscribed ? max(1, cpus) : nil)
         return try indices.map { index in
             let item = cases[index]
+            var costs = costs
+            if let link = item.link {
+                costs.link.latency += link.latency
+                costs.link.wire = 1 / link.bandwidth
+            }
+            let pipeline = Pipeline(costs, cores: ranks.placement.oversubscribed ? max(1, cpus) : nil)
             let partition = try Partition(parsing: item.partition)
             let planned = partition == .modelled ? Pipeline(costs).modelled(item.tokens, ranks: count) : nil
             let sizes = try partition.chunks(of: item.tokens, ranks: count, planned: planned).map(\.count)
@@ -111,10 +140,10 @@ struct PlanCheck {
             return
         }
         var text =
-            "| ranks | tokens | partition | sizes | measured | simulated | error |\n| ---: | ---: | --- | --- | ---: | ---: | ---: |\n"
+            "| ranks | tokens | partition | sizes | links | measured | simulated | error |\n| ---: | ---: | --- | --- | --- | ---: | ---: | ---: |\n"
         for row in rows {
             text +=
-                "| \(row.ranks) | \(row.tokens) | \(row.partition) | \(row.sizes.map(String.init).joined(separator: ",")) | "
+                "| \(row.ranks) | \(row.tokens) | \(row.partition) | \(row.sizes.map(String.init).joined(separator: ",")) | \(row.link ?? "as they are") | "
                 + "\(duration(row.measuredMs / 1e3)) | \(duration(row.simulatedMs / 1e3)) | "
                 + String(format: "%+.1f %% |\n", row.error * 100)
         }
