@@ -84,8 +84,10 @@ enum PaperExperiment: String, CaseIterable, Sendable, Codable {
     static func variants(_ text: String) throws(Failure) -> [(name: String, model: String)] {
         let sizes: Synthetic.Sizes
         do { sizes = try Synthetic(parsing: text).sizes } catch { throw .usage("\(error)") }
-        let groups = sizes.heads % 4 == 0 ? sizes.heads / 4 : sizes.heads
-        return [("MHA", sizes.heads), ("GQA", groups), ("MQA", 1)].map { ($0, "\(text),kv=\($1)") }
+        let share = [4, 2].first { sizes.heads % $0 == 0 && sizes.heads > $0 } ?? 1
+        let groups = sizes.heads / share
+        let base = text.split(separator: ",").filter { !$0.hasPrefix("kv=") }.joined(separator: ",")
+        return [("MHA", sizes.heads), ("GQA", groups), ("MQA", 1)].map { ($0, "\(base),kv=\($1)") }
     }
 
     func cases(_ plan: PaperPlan) -> [PaperCase] {

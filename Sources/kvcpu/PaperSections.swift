@@ -82,9 +82,10 @@ extension PaperReport {
             text: """
                 ## Partitions and the lower bounds (measured)
 
-                TTFT*(p) is the paper's bound, the area of an even staircase, with its linear part: the costs of a token and of a query-key pair are the \
-                ones measured beside the runs. The kernels skip the upper triangle, so that the cap is all work shared out evenly: *ideal*, and \
-                independently of any fitted cost the time of one rank's threads over p. A negative distance is an error of the costs.
+                TTFT*(p) is the paper's bound, the area of an even staircase, with its linear part: the costs of a token and of a query-key pair are \
+                the ones measured beside the runs. The kernels skip the upper triangle, so that uneven chunks can be below it: the cap is all work \
+                shared out evenly, *ideal*, and independently of any fitted cost the time of one rank's threads over p. A negative distance to these \
+                two is an error of the costs, or a disturbed measurement.
 
 
                 """)
@@ -111,7 +112,7 @@ extension PaperReport {
         section.text += Self.table(
             ["tokens", "ranks", "partition", "per cent", "TTFT", "to KVR-S", "to TTFT*(p)", "to ideal", "to TTFT(1)/p"], rows)
         for (name, remark) in [("KVR-P", " (the paper: within 1.3 %)"), ("KVR-M", ""), ("KVR-E", "")] {
-            if let gaps = gaps[name] { section.text += "\n\(name) is at \(Self.span(gaps, Self.percent)) of KVR-S\(remark)." }
+            if let gaps = gaps[name] { section.text += "\n\(name) against KVR-S: \(Self.span(gaps, Self.percent))\(remark)." }
         }
         section.text += "\n"
         if all(.search).contains(where: { $0.isSettled == false }) {
