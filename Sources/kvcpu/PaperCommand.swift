@@ -119,7 +119,7 @@ struct PaperPlan: Sendable {
         rounds = command.rounds ?? (quick ? 3 : 5)
         searchBudget = try command.budget.map(PlanCommand.seconds) ?? (quick ? 40 : 300)
         let usual = lengths[lengths.count / 2]
-        linkTokens = min(usual, quick ? 2048 : 4096)
+        linkTokens = min(usual, quick ? 1024 : 4096)
         variantTokens = min(usual, quick ? 2048 : 4096)
         largeTokens = min(lengths[lengths.count - 1], quick ? 2048 : 8192)
         calibration = quick ? 10 : 30
