@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model build run test bench bench-kernels format lint clean
+.PHONY: help setup model build run test bench paper bench-kernels format lint clean
 
 PACKAGES := libpcre2-dev libnuma-dev libopenblas-dev pkg-config python3-pip
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
@@ -28,6 +28,10 @@ test: setup model
 ## make bench   prefill and decode speed of the default model
 bench: setup model
 	swift run -c release kvcpu bench -p 512 -n 32 -r 3
+
+## make paper   the paper's experiments on this machine: Benchmarks/PAPER.md (QUICK=1: under ten minutes)
+paper: setup model
+	swift run -c release kvcpu paper $(if $(QUICK),--quick)
 
 ## make bench-kernels   every kernel checked, then timed beside what a core can do at most
 bench-kernels: setup

@@ -80,10 +80,17 @@ struct ShareChart {
     var title: String
     var note = ""
     var bars: [(label: String, shares: [Double])]
+    /// Of the shares, for a legend.
+    var names: [String] = []
 
     var svg: String {
         let (left, width, height) = (180.0, 500.0, 26.0)
-        var drawing = SVG(width: 720, height: 84 + Double(bars.count) * (height + 8))
+        let end = 64 + Double(bars.count) * (height + 8)
+        var drawing = SVG(width: 720, height: end + (names.isEmpty ? 20 : 40))
+        for (index, name) in names.enumerated() {
+            drawing.box(left + Double(index) * 120, end + 8, 14, 14, Figure.colours[index % Figure.colours.count])
+            drawing.text(name, left + Double(index) * 120 + 20, end + 20, size: 12)
+        }
         drawing.text(title, 24, 28, size: 17, bold: true)
         drawing.text(note, 24, 48, size: 12)
         for (index, bar) in bars.enumerated() {

@@ -14,7 +14,8 @@ struct Kvcpu: AsyncParsableCommand {
         abstract: "Language models on CPUs with a short time to first token: prompts are computed by KV-Runahead ranks.",
         version: version,
         subcommands: [
-            Run.self, Chat.self, Bench.self, PlanCommand.self, Inspect.self, Dump.self, Tokenize.self, TemplateCommand.self,
+            Run.self, Chat.self, Bench.self, PlanCommand.self, PaperCommand.self, Inspect.self, Dump.self, Tokenize.self,
+            TemplateCommand.self, PerplexityCommand.self,
             PerplexityCommand.self,
         ],
         defaultSubcommand: Run.self)

@@ -34,14 +34,15 @@ struct PlanCheck {
         Case(ranks: 2, tokens: 2000, partition: "0.7,0.3"),
         Case(ranks: 2, tokens: 2000, partition: "0.4,0.6", link: Throttle(bandwidth: 20e6, latency: 1e-3)),
         Case(ranks: 2, tokens: 4000, partition: "modelled"), Case(ranks: 3, tokens: 1500, partition: "even"),
-        Case(ranks: 3, tokens: 3000, partition: "0.5,0.3,0.2"), 
+        Case(ranks: 3, tokens: 3000, partition: "0.5,0.3,0.2"),
         Case(ranks: 4, tokens: 1000, partition: "even", link: Throttle(bandwidth: 50e6, latency: 2e-4)),
         Case(ranks: 4, tokens: 2000, partition: "modelled"), Case(ranks: 4, tokens: 3000, partition: "0.4,0.3,0.2,0.1"),
     ]
     /// Cases of like ranks and links run on one engine.
     private static var setups: [(ranks: Int, link: Throttle?)] {
         cases.reduce(into: []) { setups, each in
-            if !setups.contains(where: { $0.ranks == each.ranks && $0.link == each.link }) { setups.append((each.ranks, each.link)) }
+            guard !setups.contains(where: { $0.ranks == each.ranks && $0.link == each.link }) else { return }
+            setups.append((each.ranks, each.link))
         }
     }
     private static let rounds = 3

@@ -110,7 +110,7 @@ struct PlanCommand: AsyncParsableCommand {
         return configuration
     }
 
-    private static func integers(_ text: String, _ flag: String, least: Int) throws -> [Int] {
+    static func integers(_ text: String, _ flag: String, least: Int) throws -> [Int] {
         let values = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
         guard !values.isEmpty, values.allSatisfy({ ($0 ?? least - 1) >= least && ($0 ?? 0) <= 1 << 30 }) else {
             throw ValidationError("\(flag) is \"\(text)\"; it must be numbers of \(least) or more, apart by commas")

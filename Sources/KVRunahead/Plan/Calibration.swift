@@ -18,21 +18,24 @@ extension Ranks {
     /// Times even chunks of growing prompts, as many layers of each as the limit allows, and fits the costs to them.
     ///
     /// All ranks are busy at once, as in the runs that are to be predicted; where ranks share CPUs, one of each CPU.
-    /// - Parameter share: a prompt's tokens, and the share of its expected time that this may take; nil: the limit.
+    /// - Parameters:
+    ///   - share: a prompt's tokens, and the share of its expected time that this may take; nil: the limit.
+    ///   - limit: seconds; more of them tell the cost of a query-key pair better, from longer chunks.
     /// - Returns: nil where the timings tell nothing.
     package func calibrate(
-        share: (tokens: Int, part: Double)? = nil, progress: (Double) -> Void = { _ in }
+        share: (tokens: Int, part: Double)? = nil, limit most: Double = Ranks.calibrationLimit,
+        progress: (Double) -> Void = { _ in }
     ) throws(EngineError) -> LayerCosts? {
         let start = MonotonicClock.now
-        var limit = Self.calibrationLimit
+        var limit = most
         func left() -> Double { limit - Double(MonotonicClock.now - start) * 1e-9 }
         let alone = unshared
         var samples: [LayerSample] = []
         // One token through all layers: what the last one takes, and everything is warm.
         let closing = try timed(1, among: [alone[0]], limit: limit / 4, progress).closing
-        let most = min(contextLength, 16_384)
-        var counts = [min(64 * alone.count, most)]
-        while let last = counts.last, last < most, counts.count < 4 { counts.append(min(most, 4 * last)) }
+        let longest = min(contextLength, 16_384)
+        var counts = [min(64 * alone.count, longest)]
+        while let last = counts.last, last < longest, counts.count < 4 { counts.append(min(longest, 4 * last)) }
         var secondsPerLayer = [Double](repeating: 0, count: counts.count)
         // Twice, if there is time: a short disturbance then hits one of both only.
         for pass in 0..<2 {

@@ -160,7 +160,7 @@ extension Planner {
 }
 
 extension PlanKey {
-    init(_ opening: Opening, link: Configuration.Link) {
+    package init(_ opening: Opening, link: Configuration.Link) {
         let file = opening.file
         let path = file.hasData ? String(file.path.split(separator: "/").last ?? "") : file.path
         self.init(
