@@ -45,8 +45,10 @@ package struct LayerSample: Sendable, Equatable {
             else { return nil }
             let sends = counted.compactMap { layer in byRank[rank][layer].first { $0.activity == .send }?.busy }
             return LayerSample(
-                tokens: chunks[rank].count, prefix: chunks[rank].lowerBound, before: before * stretch, after: after * stretch,
-                beforeLast: layers > 0 ? computed[layers - 1].first.map { $0.busy * stretch } : nil, send: rank == last ? nil : sends.median)
+                tokens: chunks[rank].count, prefix: chunks[rank].lowerBound,
+                before: before * stretch, after: after * stretch,
+                beforeLast: layers > 0 ? computed[layers - 1].first.map { $0.busy * stretch } : nil,
+                send: rank == last ? nil : sends.median)
         }
     }
 }
