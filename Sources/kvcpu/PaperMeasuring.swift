@@ -103,6 +103,8 @@ struct PaperMeasuring {
                 // Round 0 warms every engine up, once.
                 if round == 0, index > 0, runs[index - 1].throttle == run.throttle { continue }
                 guard let engine = engines[run.throttle] else { continue }
+                // Short prompts are over before they notice.
+                if Task.isCancelled { throw Failure(code: 130, message: "interrupted; the next run goes on from here") }
                 let measured = try await Self.prefill(engine, item.tokens, run.strategy, timings[index].sizes)
                 if round > 0 {
                     timings[index].seconds.append(measured.seconds)
