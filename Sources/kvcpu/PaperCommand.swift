@@ -72,12 +72,13 @@ struct PaperCommand: AsyncParsableCommand {
 
     func run() async throws {
         let plan = try PaperPlan(self)
-        let store = try PaperStore(folder: output + "/paper", restart: restart)
-        let measuring = PaperMeasuring(plan: plan, store: store, progress: !noProgress)
-        if !report { try await measuring.run() }
-        var results: [PaperResult] = []
-        for item in plan.cases {
-            if let result = store.find(item, try measuring.key(item)) { results.append(result) }
+        let (folder, restart, report, progress) = (output, restart, report, !noProgress)
+        // One for all: Ctrl-C between two runs counts too.
+        let results = try await PlanCommand.interruptible {
+            let store = try PaperStore(folder: folder + "/paper", restart: restart)
+            let measuring = PaperMeasuring(plan: plan, store: store, progress: progress)
+            if !report { try await measuring.run() }
+            return try plan.cases.compactMap { store.find($0, try measuring.key($0)) }
         }
         let written = try PaperReport(plan: plan, results: results, folder: output).write()
         for path in written { Terminal.note("wrote \(path)") }

@@ -13,6 +13,7 @@ struct PaperMeasuring {
         for (index, item) in plan.cases.enumerated() {
             let key = try key(item)
             if store.find(item, key) != nil { continue }
+            if Task.isCancelled { throw Failure(code: 130, message: "interrupted; the next run goes on from here") }
             let title =
                 "\(index + 1)/\(plan.cases.count) \(item.experiment.rawValue): \(key.label), \(item.ranks) ranks, \(item.tokens) tokens"
             let bar = ProgressBar(title, enabled: progress)
@@ -53,11 +54,11 @@ struct PaperMeasuring {
     private func search(_ item: PaperCase, _ budget: Double, _ key: PlanKey, _ bar: ProgressBar) async throws -> PaperResult {
         let engine = try await open(item, nil)
         var result = try await result(item, key, engine)
-        let finding = try await PlanCommand.interruptible {
+        let finding = try await {
             try await engine.withRanks { ranks, isCancelled in
                 try PlanSearch.search(item.tokens, budget, ranks, bar, isCancelled)
             }
-        }
+        }()
         result.searched = finding.entry.sizes
         result.isSettled = finding.entry.isSettled
         return result
@@ -75,11 +76,11 @@ struct PaperMeasuring {
     }
 
     private static func costs(_ engine: Engine, _ limit: Double = Ranks.calibrationLimit) async throws -> LayerCosts? {
-        try await PlanCommand.interruptible {
+        try await {
             try await engine.withRanks { ranks, isCancelled in
                 try ranks.calibrate(limit: limit, progress: { _ in if isCancelled() { ranks.cancel() } })
             }
-        }
+        }()
     }
 
     private func compare(_ item: PaperCase, _ runs: [PaperRun], _ key: PlanKey, _ bar: ProgressBar) async throws -> PaperResult {
@@ -102,6 +103,8 @@ struct PaperMeasuring {
                 // Round 0 warms every engine up, once.
                 if round == 0, index > 0, runs[index - 1].throttle == run.throttle { continue }
                 guard let engine = engines[run.throttle] else { continue }
+                // Short prompts are over before they notice.
+                if Task.isCancelled { throw Failure(code: 130, message: "interrupted; the next run goes on from here") }
                 let measured = try await Self.prefill(engine, item.tokens, run.strategy, timings[index].sizes)
                 if round > 0 {
                     timings[index].seconds.append(measured.seconds)
@@ -132,7 +135,7 @@ struct PaperMeasuring {
     private static func prefill(
         _ engine: Engine, _ tokens: Int, _ strategy: Configuration.Strategy, _ sizes: [Int]
     ) async throws -> Breakdown {
-        try await PlanCommand.interruptible {
+        try await {
             try await engine.withRanks { ranks, isCancelled in
                 let ids = Bench.tokens(tokens, vocabulary: ranks.model.geometry.vocabulary)
                 let run = try ranks.prefill(ids, strategy: strategy, partition: strategy == .runahead ? .tokens(sizes) : .even) {
@@ -145,7 +148,7 @@ struct PaperMeasuring {
                     seconds: run.duration, compute: total(.compute), wait: total(.wait), exchange: total(.send),
                     rows: run.accounting.layer(0).reduce(0) { $0 + $1.rows })
             }
-        }
+        }()
     }
 
     /// Tokens of each rank.
