@@ -1,12 +1,6 @@
 import CKVKernels
 import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
-
 /// The scratch of one team: every buffer a forward pass writes, reserved once. Nothing is allocated after it is made.
 package final class Arena: @unchecked Sendable {
     // The team's workers write disjoint parts, ordered by the team's barriers (see CPUOperations).
@@ -72,15 +66,18 @@ package final class Arena: @unchecked Sendable {
     /// Chunk tokens × layers done, for progress.
     let progress = Atomic<Int>(0)
     package let chunkCapacity: Int
-    private let base: UnsafeMutableRawPointer
-    package let bytes: Int
+    package let region: Region
 
     /// - Parameters:
     ///   - chunk: the largest number of tokens in one chunk.
     ///   - context: the largest number of positions.
     ///   - workers: of the team.
-    /// - Throws: `ModelError` when there is no address space.
-    package init(_ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int) throws(ModelError) {
+    ///   - memory: gives so many bytes; nil: address space of its own.
+    /// - Throws: `ModelError` when there is none.
+    package init(
+        _ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int,
+        in memory: ((Int) throws(ModelError) -> Region)? = nil
+    ) throws(ModelError) {
         let piece = min(chunk, Self.pieceTokens)
         let group = geometry.group
         let unitTokens = min(piece, max(16, (192 + group - 1) / group))
@@ -106,12 +103,9 @@ package final class Arena: @unchecked Sendable {
         }
         let partialsOffset = layout.reserve(geometry.heads * blocks * (geometry.headDimension + 2) * 4)
 
-        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-        guard let base = mmap(nil, layout.bytes, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED else {
-            throw ModelError(.memory, "no address space for an arena of \(layout.bytes) bytes: errno \(errno)")
-        }
-        self.base = base
-        bytes = layout.bytes
+        let region = try Region.of(layout.bytes, for: "an arena", lent: try memory?(layout.bytes))
+        let base = region.base
+        self.region = region
         func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
         buffers = offsets.map { Buffer($0, base) }
         own = ownOffsets.map { (normed: Buffer($0[0], base), attended: Buffer($0[1], base)) }
@@ -128,8 +122,6 @@ package final class Arena: @unchecked Sendable {
         self.unitTokens = unitTokens
         chunkCapacity = chunk
     }
-
-    deinit { munmap(base, bytes) }
 
     subscript(_ activation: Activation) -> Buffer { buffers[activation.rawValue] }
 
@@ -163,24 +155,16 @@ package final class Arena: @unchecked Sendable {
         let width: Int
         let int8: (values: Int, scales: Int, sums: Int, offsets: Int)?
     }
+}
 
-    /// Offsets of buffers, each on its own cache line.
-    private struct Layout {
-        var bytes = 0
-        mutating func reserve(_ count: Int) -> Int {
-            let offset = bytes
-            bytes += (count + 127) / 128 * 128
-            return offset
-        }
-
-        /// Floats [tokens, width], and their int8 form where it is wanted and there are whole blocks.
-        mutating func reserve(tokens: Int, width: Int, int8: Bool) -> BufferLayout {
-            let floats = reserve(tokens * width * 4)
-            guard int8, width % Int(CKV_BLOCK) == 0 else { return BufferLayout(floats: floats, width: width, int8: nil) }
-            let blocks = tokens * width / Int(CKV_BLOCK)
-            return BufferLayout(
-                floats: floats, width: width,
-                int8: (reserve(tokens * width), reserve(blocks * 4), reserve(blocks * 4), reserve(blocks * 4)))
-        }
+extension Layout {
+    /// Floats [tokens, width], and their int8 form where it is wanted and there are whole blocks.
+    fileprivate mutating func reserve(tokens: Int, width: Int, int8: Bool) -> Arena.BufferLayout {
+        let floats = reserve(tokens * width * 4)
+        guard int8, width % Int(CKV_BLOCK) == 0 else { return .init(floats: floats, width: width, int8: nil) }
+        let blocks = tokens * width / Int(CKV_BLOCK)
+        return .init(
+            floats: floats, width: width,
+            int8: (reserve(tokens * width), reserve(blocks * 4), reserve(blocks * 4), reserve(blocks * 4)))
     }
 }

@@ -128,12 +128,12 @@ extension CPUOperations {
     private func add(_ bias: Vector?, _ rows: Range<Int>, to row: UnsafeMutablePointer<Float>) {
         guard let bias else { return }
         let target = row + rows.lowerBound
-        table.pointee.add(target, bias.values + rows.lowerBound, rows.count, target)
+        table.pointee.add(target, weights.values(bias) + rows.lowerBound, rows.count, target)
     }
 
     private func arguments(_ matrix: Matrix, _ groups: Range<Int>) -> ckv_product {
         var product = ckv_product()
-        product.weights = UnsafeRawPointer(matrix.packed)
+        product.weights = weights.packed(matrix)
         product.rows = matrix.rows
         product.columns = matrix.columns
         product.group_begin = groups.lowerBound

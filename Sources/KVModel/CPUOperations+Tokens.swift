@@ -15,7 +15,7 @@ extension CPUOperations {
         for token in share(job.positions.count) {
             // Ids are checked against the vocabulary before a run.
             let id = Int(tokens[job.positions[token] - job.positions.lowerBound])
-            table.dequantise(table.bytes + id * table.rowBytes, row(.hidden, token), table.columns)
+            table.dequantise(weights.row(id, of: table), row(.hidden, token), table.columns)
         }
     }
 
@@ -32,9 +32,10 @@ extension CPUOperations {
             let target = row(output, token)
             switch norm {
             case .rootMeanSquare(let weight, let epsilon):
-                table.pointee.rms_norm(row(input, token), weight.values, epsilon, weight.count, target)
+                table.pointee.rms_norm(row(input, token), weights.values(weight), epsilon, weight.count, target)
             case .layer(let weight, let bias, let epsilon):
-                table.pointee.layer_norm(row(input, token), weight.values, bias.values, epsilon, weight.count, target)
+                table.pointee.layer_norm(
+                    row(input, token), weights.values(weight), weights.values(bias), epsilon, weight.count, target)
             }
             quantise(output, token)
         }

@@ -8,7 +8,7 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     // Used by its worker alone while a run is under way, by the engine between runs.
     let geometry: Geometry
     let table: UnsafePointer<ckv_table>
-    let weights: Weights
+    let weights: WeightCopy
     let arena: Arena
     let team: any Team
     package let worker: Int
@@ -57,10 +57,10 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     }
 
     package init(
-        weights: Weights, geometry: Geometry, arena: Arena, cache: KVCache, angles: Angles, team: any Team, worker: Int
+        weights: WeightCopy, geometry: Geometry, arena: Arena, cache: KVCache, angles: Angles, team: any Team, worker: Int
     ) {
         self.geometry = geometry
-        table = weights.kernels.table
+        table = weights.weights.kernels.table
         self.weights = weights
         self.arena = arena
         self.cache = cache

@@ -1,9 +1,3 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
-
 /// Element type of the KV-cache.
 package enum CacheType: String, Sendable, CaseIterable {
     case f16, f32
@@ -18,24 +12,19 @@ package final class KVCache: @unchecked Sendable {
     package let geometry: Geometry
     package let type: CacheType
     package let capacity: Int
-    private let base: UnsafeMutableRawPointer
-    private let bytes: Int
+    package let region: Region
 
-    /// - Parameter capacity: positions.
-    /// - Throws: `ModelError` when there is no address space.
-    package init(_ geometry: Geometry, type: CacheType, capacity: Int) throws(ModelError) {
+    /// - Parameters:
+    ///   - capacity: positions.
+    ///   - region: of at least `bytes`; nil: address space of its own.
+    /// - Throws: `ModelError` when there is none.
+    package init(_ geometry: Geometry, type: CacheType, capacity: Int, in region: Region? = nil) throws(ModelError) {
         self.geometry = geometry
         self.type = type
         self.capacity = capacity
-        bytes = Self.bytes(geometry, type: type, capacity: capacity)
-        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-        guard let base = mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED else {
-            throw ModelError(.memory, "no address space for a KV-cache of \(bytes) bytes: errno \(errno)")
-        }
-        self.base = base
+        let bytes = Self.bytes(geometry, type: type, capacity: capacity)
+        self.region = try .of(bytes, for: "a KV-cache", lent: region)
     }
-
-    deinit { munmap(base, bytes) }
 
     package static func bytes(_ geometry: Geometry, type: CacheType, capacity: Int) -> Int {
         2 * geometry.layers * capacity * geometry.keyValueWidth * type.bytes
@@ -49,7 +38,7 @@ package final class KVCache: @unchecked Sendable {
 
     private func part(_ index: Int, _ rows: Range<Int>) -> UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(
-            start: base + (index * capacity + rows.lowerBound) * rowBytes, count: rows.count * rowBytes)
+            start: region.base + (index * capacity + rows.lowerBound) * rowBytes, count: rows.count * rowBytes)
     }
 
     /// One head's keys (or values) of the first `positions` positions as floats, [positions, head dimension].

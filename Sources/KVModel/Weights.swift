@@ -1,12 +1,5 @@
 import CKVKernels
 package import KVGGUF
-import Synchronization
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
 
 /// How matrix inputs are handled: `int8` quantises them for quantised matrices; `float` is the exact mode (weights dequantised).
 package enum ActivationType: String, Sendable, CaseIterable {
@@ -15,14 +8,14 @@ package enum ActivationType: String, Sendable, CaseIterable {
 }
 
 /// A float vector (norm weights, biases), [count].
-package struct Vector: @unchecked Sendable {
-    // Immutable after load; owned by `Weights`.
-    let values: UnsafePointer<Float>
+package struct Vector: Sendable {
+    /// In each copy of the weights, in bytes.
+    let offset: Int
     package let count: Int
 }
 
 /// A weight matrix, [rows, columns], repacked for the kernels.
-package struct Matrix: @unchecked Sendable {
+package struct Matrix: Sendable {
     package let name: String
     package let rows: Int
     package let columns: Int
@@ -30,8 +23,8 @@ package struct Matrix: @unchecked Sendable {
     package let quantised: Bool
     /// What is added to its products, [rows].
     package let bias: Vector?
-    // Written by `Weights.pack` before any use; owned by `Weights`.
-    let packed: UnsafeMutableRawPointer
+    /// In each copy of the weights, in bytes.
+    let offset: Int
     let packedBytes: Int
     let product: @convention(c) (UnsafePointer<ckv_product>?) -> Void
 
@@ -40,20 +33,25 @@ package struct Matrix: @unchecked Sendable {
 
 /// A matrix whose rows are looked up, [rows, columns], as the file holds it.
 package struct Table: @unchecked Sendable {
-    // Bytes of the mapped file, or written by `Weights.pack` before any use; alive as long as `Weights`.
-    let bytes: UnsafeRawPointer
+    // Bytes of the mapped file, alive as long as `Weights`.
+    enum Place {
+        case mapped(UnsafeRawPointer)
+        /// In each copy of the weights, in bytes.
+        case copied(Int)
+    }
+    let place: Place
     let rowBytes: Int
     let dequantise: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
     package let rows: Int
     package let columns: Int
 }
 
-/// All weights of a model: declared by the architecture (checked, address space reserved), then packed by workers, each its share.
+/// All weights of a model: declared by the architecture (checked, laid out), then packed into one or more copies (`WeightCopy`).
 ///
-/// Nothing is read or touched before `pack`; `packedBytes` tells beforehand what it will take.
+/// No weight matrix is read before that; `packedBytes` tells beforehand what a copy will take.
 package final class Weights: @unchecked Sendable {
-    // Mutable only while the architecture declares, on one thread; `pack` writes disjoint parts.
-    private struct Pending {
+    // Mutable only while the architecture declares, on one thread.
+    struct PackedMatrix {
         let matrix: Matrix
         let rows: TensorRows
         let format: UnsafePointer<ckv_format>
@@ -62,10 +60,14 @@ package final class Weights: @unchecked Sendable {
         let groupBytes: Int
     }
     /// A table that no file holds.
-    private struct PendingTable {
-        let bytes: UnsafeMutableRawPointer
+    struct MadeTable {
+        let offset: Int
         let rows: MadeRows
         let count: Int
+    }
+    struct PackedVector {
+        let vector: Vector
+        let values: [Float]
     }
 
     package let file: GGUFFile
@@ -73,11 +75,11 @@ package final class Weights: @unchecked Sendable {
     package let activations: ActivationType
     /// Of the weights of a header without data (see `Synthetic`).
     private let seed: UInt64
-    private var pending: [Pending] = []
-    private var pendingTables: [PendingTable] = []
-    private var matrices: [String: Matrix] = [:]
-    private var allocations: [(UnsafeMutableRawPointer, Int)] = []
-    private let done = Atomic<Int>(0)
+    private(set) var matrices: [PackedMatrix] = []
+    private(set) var tables: [MadeTable] = []
+    private(set) var vectors: [PackedVector] = []
+    private var known: [String: Matrix] = [:]
+    private var layout = Layout()
 
     package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType) {
         self.file = file
@@ -86,16 +88,12 @@ package final class Weights: @unchecked Sendable {
         seed = Synthetic.seed(of: file)
     }
 
-    deinit {
-        for (base, bytes) in allocations { munmap(base, bytes) }
-    }
-
-    /// Bytes that the packed matrices, and tables that no file holds, take in memory.
+    /// Bytes that the packed matrices, and tables that no file holds, take in each copy.
     package var packedBytes: Int {
-        pending.reduce(0) { $0 + $1.matrix.packedBytes } + pendingTables.reduce(0) { $0 + $1.count * $1.rows.rowBytes }
+        matrices.reduce(0) { $0 + $1.matrix.packedBytes } + tables.reduce(0) { $0 + $1.count * $1.rows.rowBytes }
     }
-    /// Bytes packed so far, for progress.
-    package var packedSoFar: Int { done.load(ordering: .relaxed) }
+    /// Bytes of a copy's memory: the same, with vectors and padding.
+    package var bytes: Int { layout.bytes }
     /// Whether any matrix takes int8 (float) activations.
     package private(set) var needsInt8 = false
     package private(set) var needsFloat = false
@@ -117,9 +115,9 @@ package final class Weights: @unchecked Sendable {
     private func vector(_ name: String, of total: Int, _ range: Range<Int>) throws(ModelError) -> Vector {
         let info = try tensor(name, [total])
         let values = file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: total)
-        let base = try reserve(range.count * MemoryLayout<Float>.stride, for: name).assumingMemoryBound(to: Float.self)
-        for index in range { base[index - range.lowerBound] = values[index] }
-        return Vector(values: UnsafePointer(base), count: range.count)
+        let vector = Vector(offset: layout.reserve(range.count * MemoryLayout<Float>.stride), count: range.count)
+        vectors.append(PackedVector(vector: vector, values: Array(values[range])))
+        return vector
     }
 
     package func table(_ name: String, columns: Int, rows: Int) throws(ModelError) -> Table {
@@ -127,15 +125,15 @@ package final class Weights: @unchecked Sendable {
         let format = try format(of: info)
         guard let dequantise = format.pointee.dequantise else { throw unsupported(info) }
         let source = try self.rows(of: info, format)
-        let base: UnsafeRawPointer
+        let place: Table.Place
         switch source {
-        case .mapped(let bytes, _): base = bytes
+        case .mapped(let bytes, _): place = .mapped(bytes)
         case .made(let maker):
-            let bytes = try reserve(rows * maker.rowBytes, for: name)
-            pendingTables.append(PendingTable(bytes: bytes, rows: maker, count: rows))
-            base = UnsafeRawPointer(bytes)
+            let offset = layout.reserve(rows * maker.rowBytes)
+            tables.append(MadeTable(offset: offset, rows: maker, count: rows))
+            place = .copied(offset)
         }
-        return Table(bytes: base, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
+        return Table(place: place, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
     }
 
     package func matrix(_ name: String, columns: Int, rows: Int, bias: String? = nil) throws(ModelError) -> Matrix {
@@ -148,7 +146,7 @@ package final class Weights: @unchecked Sendable {
         _ name: String, columns: Int, of total: Int, rows range: Range<Int>, bias: String? = nil
     ) throws(ModelError) -> Matrix {
         let key = "\(name) \(range) \(bias ?? "")"
-        if let known = matrices[key] { return known }
+        if let matrix = known[key] { return matrix }
         let info = try tensor(name, [columns, total])
         let rows = range.count
         let format = try format(of: info)
@@ -161,12 +159,12 @@ package final class Weights: @unchecked Sendable {
         let matrix = Matrix(
             name: name, rows: rows, columns: columns, quantised: target.pointee.quantised,
             bias: try bias.map { name throws(ModelError) in try vector(name, of: total, range) },
-            packed: try reserve(groups * groupBytes, for: name), packedBytes: groups * groupBytes, product: product)
-        pending.append(
-            Pending(
+            offset: layout.reserve(groups * groupBytes), packedBytes: groups * groupBytes, product: product)
+        matrices.append(
+            PackedMatrix(
                 matrix: matrix, rows: try self.rows(of: info, format).from(range.lowerBound), format: format, target: target,
                 groupBytes: groupBytes))
-        matrices[key] = matrix
+        known[key] = matrix
         if matrix.quantised { needsInt8 = true } else { needsFloat = true }
         return matrix
     }
@@ -209,66 +207,6 @@ package final class Weights: @unchecked Sendable {
             .unsupportedTensorType,
             "\(file.path): tensor \(info.name) has type \(info.type), which this build cannot compute with; it knows "
                 + Kernels.formatNames.joined(separator: ", ") + ". Requantise the model to one of these.")
-    }
-
-    /// Address space only: pages come with the first touch, by the worker that packs them.
-    private func reserve(_ bytes: Int, for name: String) throws(ModelError) -> UnsafeMutableRawPointer {
-        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-        guard let base = mmap(nil, max(bytes, 1), PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED else {
-            throw ModelError(.memory, "no address space for \(bytes) bytes of \(name): errno \(errno)")
-        }
-        allocations.append((base, max(bytes, 1)))
-        return base
-    }
-
-    // MARK: Packing
-
-    /// Another team of the same model has packed them already.
-    package var isPacked: Bool { packedSoFar == packedBytes }
-
-    /// Repacks this worker's share of every matrix; workers 0 ..< count together pack all.
-    package func pack(worker: Int, of count: Int) {
-        for table in pendingTables {
-            for row in table.count * worker / count..<table.count * (worker + 1) / count {
-                table.rows.make(row..<row + 1, into: table.bytes + row * table.rows.rowBytes)
-                done.add(table.rows.rowBytes, ordering: .relaxed)
-            }
-        }
-        var scratch = Scratch()
-        for item in pending {
-            let groups = item.matrix.groups
-            for group in groups * worker / count..<groups * (worker + 1) / count {
-                pack(group, of: item, scratch: &scratch)
-                done.add(item.groupBytes, ordering: .relaxed)
-            }
-        }
-    }
-
-    /// A worker's, for one group of rows.
-    private struct Scratch {
-        var rows: [UInt8] = []
-        var floats: [Float] = []
-    }
-
-    private func pack(_ group: Int, of item: Pending, scratch: inout Scratch) {
-        let columns = item.matrix.columns
-        let first = group * Int(CKV_GROUP)
-        let count = min(Int(CKV_GROUP), item.matrix.rows - first)
-        let destination = item.matrix.packed + group * item.groupBytes
-        if item.format != item.target, scratch.floats.count < columns * Int(CKV_GROUP) {
-            scratch.floats = [Float](repeating: 0, count: columns * Int(CKV_GROUP))
-        }
-        item.rows.with(first..<first + count, scratch: &scratch.rows) { source in
-            guard item.format != item.target else {
-                item.format.pointee.pack(source, item.rows.rowBytes, count, columns, destination)
-                return
-            }
-            scratch.floats.withUnsafeMutableBufferPointer { floats in
-                item.format.pointee.dequantise(source, floats.baseAddress, count * columns)
-                item.target.pointee.pack(
-                    floats.baseAddress, columns * MemoryLayout<Float>.stride, count, columns, destination)
-            }
-        }
     }
 
     /// Any tensor as floats.

@@ -78,11 +78,11 @@ package struct Opening {
         let rows = Connections.Rows(geometry, type: type, context: context)
         let arena: Int
         do {
-            arena = try Arena(geometry, weights: model.weights, chunk: context, context: context, workers: 1).bytes
+            arena = try Arena(geometry, weights: model.weights, chunk: context, context: context, workers: 1).region.bytes
         } catch { throw EngineError(.memory, error.description) }
         let available = [MemoryPlan.machineAvailable(), topology.memoryLimit.map { Int(clamping: $0) }].compactMap { $0 }.min()
         return MemoryPlan(
-            weights: model.weights.packedBytes, caches: cache * (ownCaches ? ranks : 1), arenas: arena * ranks,
+            weights: model.weights.bytes, caches: cache * (ownCaches ? ranks : 1), arenas: arena * ranks,
             rings: ownCaches ? rows.ringBytes(configuration.strategy, ranks: ranks) : 0, available: available)
     }
 

@@ -16,7 +16,7 @@ final class OperationsTests: XCTestCase {
     private struct Bench {
         let model: Model
         let arena: Arena
-        let operations: CPUOperations
+        let cache: KVCache
         let embedding: Table
         let team = Alone()
 
@@ -25,15 +25,17 @@ final class OperationsTests: XCTestCase {
             embedding = try model.weights.table(
                 "token_embd.weight", columns: model.geometry.embedding, rows: model.geometry.vocabulary)
             arena = try Arena(model.geometry, weights: model.weights, chunk: chunk, context: chunk, workers: 1)
-            operations = CPUOperations(
-                weights: model.weights, geometry: model.geometry, arena: arena,
-                cache: try KVCache(model.geometry, type: .f32, capacity: chunk),
-                angles: Angles(model.geometry.rotary, positions: chunk), team: team, worker: 0)
+            cache = try KVCache(model.geometry, type: .f32, capacity: chunk)
         }
 
         /// Packs what has been declared and runs `body` on the tokens' embeddings; the last token's logits.
         func logits(_ tokens: [Int32], count: Int, _ body: (CPUOperations) throws -> Void) throws -> [Float] {
-            if !model.weights.isPacked { model.weights.pack(worker: 0, of: 1) }
+            let weights = try WeightCopy(model.weights)
+            weights.pack(worker: 0, of: 1)
+            arena.reset()
+            let operations = CPUOperations(
+                weights: weights, geometry: model.geometry, arena: arena, cache: cache,
+                angles: Angles(model.geometry.rotary, positions: cache.capacity), team: team, worker: 0)
             try tokens.withUnsafeBufferPointer { buffer in
                 var job = CPUOperations.Job()
                 job.positions = Positions(0..<buffer.count)

@@ -3,6 +3,7 @@ import KVFabric
 import KVGGUF
 import KVModel
 import KVTestSupport
+import Synchronization
 import XCTest
 
 import KVRunahead
@@ -28,9 +29,15 @@ enum TestModels {
     static func ranks(_ model: Model, _ configuration: Configuration, context: Int) throws -> Ranks {
         let placement = Placement.plan(
             topology: Topology.read(), ranks: configuration.ranks, threadsPerRank: configuration.threadsPerRank, fit: false)
-        return try Ranks(
-            model: model, configuration: configuration, placement: placement, contextLength: context, progress: { _ in })
+        let known = last.withLock { $0 }
+        let ranks = try Ranks(
+            model: model, weights: known?.weights === model.weights ? known : nil, configuration: configuration,
+            placement: placement, contextLength: context, progress: { _ in })
+        last.withLock { $0 = ranks.weights }
+        return ranks
     }
+
+    private static let last = Mutex<WeightCopy?>(nil)
 
     static func model(_ path: String, _ activations: ActivationType, kernels: String? = nil) throws -> Model {
         try model(.file(path), activations, kernels: kernels)

@@ -33,6 +33,7 @@ final class Rank: @unchecked Sendable {
     /// What teams of one engine have in common.
     struct Common {
         let model: Model
+        let weights: WeightCopy
         let angles: Angles
         let context: Int
         let state: RunState
@@ -60,7 +61,7 @@ final class Rank: @unchecked Sendable {
         } catch { throw EngineError(.memory, error.description) }
         let operations = (0..<count).map {
             CPUOperations(
-                weights: model.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
+                weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
                 worker: $0)
         }
         let record = RankRecord(layers: model.geometry.layers)

@@ -5,6 +5,7 @@ package import KVModel
 package final class Ranks: @unchecked Sendable {
     // Its mutable state belongs to the engine's queue.
     package let model: Model
+    package let weights: WeightCopy
     package let placement: Placement
     package let configuration: Configuration
     package let contextLength: Int
@@ -35,18 +36,24 @@ package final class Ranks: @unchecked Sendable {
     }
 
     /// Starts the worker groups, packs the weights by them, reserves caches and scratch.
-    /// - Parameter progress: told of the packed fraction now and then.
+    /// - Parameters:
+    ///   - packed: the model's weights where they are in memory already.
+    ///   - progress: told of the packed fraction now and then.
     /// - Throws: `EngineError`.
     package init(
-        model: Model, configuration: Configuration, placement: Placement, contextLength: Int,
-        planner: Planner = Planner(), progress: (Double) -> Void
+        model: Model, weights packed: WeightCopy? = nil, configuration: Configuration, placement: Placement,
+        contextLength: Int, planner: Planner = Planner(), progress: (Double) -> Void
     ) throws(EngineError) {
         let state = RunState(waitLimit: configuration.waitLimit)
         let wait = WaitStrategy(oversubscribed: placement.oversubscribed)
         let groups = placement.ranks.enumerated().map { index, rank in
             WorkerGroup(label: "rank \(index)", cpus: rank.cpus, node: rank.node, wait: wait)
         }
-        try Self.pack(model.weights, by: groups, state: state, progress: progress)
+        let weights: WeightCopy
+        do { weights = if let packed { packed } else { try WeightCopy(model.weights) } } catch {
+            throw EngineError(.memory, error.description)
+        }
+        if !weights.isPacked { Self.pack(weights, by: groups, progress: progress) }
         let geometry = model.geometry
         let angles = Angles(geometry.rotary, positions: contextLength)
         let link = Self.resolve(configuration.link, placement)
@@ -57,7 +64,7 @@ package final class Ranks: @unchecked Sendable {
             }
         }
         let shared = try cache()
-        let common = Rank.Common(model: model, angles: angles, context: contextLength, state: state)
+        let common = Rank.Common(model: model, weights: weights, angles: angles, context: contextLength, state: state)
         var ranks: [Rank] = []
         for (index, group) in groups.enumerated() {
             ranks.append(
@@ -70,6 +77,7 @@ package final class Ranks: @unchecked Sendable {
             link, ranks: groups.count, rows: .init(geometry, type: type, context: contextLength), wait: wait,
             throttle: configuration.throttle)
         self.model = model
+        self.weights = weights
         self.placement = placement
         self.configuration = configuration
         self.contextLength = contextLength
@@ -259,16 +267,13 @@ package final class Ranks: @unchecked Sendable {
 
     // MARK: Parts of init
 
-    private static func pack(
-        _ weights: Weights, by groups: [WorkerGroup], state: RunState, progress: (Double) -> Void
-    ) throws(EngineError) {
-        if weights.isPacked { return }
+    private static func pack(_ copy: WeightCopy, by groups: [WorkerGroup], progress: (Double) -> Void) {
         let total = groups.reduce(0) { $0 + $1.count }
-        let bytes = Double(max(1, weights.packedBytes))
+        let bytes = Double(max(1, copy.weights.packedBytes))
         var first = 0
         for group in groups {
             let offset = first
-            group.start { worker in weights.pack(worker: offset + worker, of: total) }
+            group.start { worker in copy.pack(worker: offset + worker, of: total) }
             first += group.count
         }
         for group in groups {
@@ -276,7 +281,7 @@ package final class Ranks: @unchecked Sendable {
                 do {
                     try group.join(deadline: MonotonicClock.now + 50_000_000)
                     break
-                } catch { progress(Double(weights.packedSoFar) / bytes) }
+                } catch { progress(Double(copy.packedSoFar) / bytes) }
             }
         }
         progress(1)
