@@ -82,7 +82,7 @@ package struct Opening {
         } catch { throw EngineError(.memory, error.description) }
         let available = [MemoryPlan.machineAvailable(), topology.memoryLimit.map { Int(clamping: $0) }].compactMap { $0 }.min()
         return MemoryPlan(
-            weights: model.weights.bytes, caches: cache * (ownCaches ? ranks : 1), arenas: arena * ranks,
+            weights: model.weights.packedBytes, caches: cache * (ownCaches ? ranks : 1), arenas: arena * ranks,
             rings: ownCaches ? rows.ringBytes(configuration.strategy, ranks: ranks) : 0, available: available)
     }
 
