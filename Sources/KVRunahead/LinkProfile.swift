@@ -18,6 +18,11 @@ public struct LinkProfile: Sendable, Equatable {
 
     public init() {}
 
+    package init(bandwidth: Double, latency: Double) {
+        self.bandwidth = bandwidth
+        self.latency = latency
+    }
+
     /// Parses `bandwidth=10GB/s,latency=5us,jitter=1us,bursts=20%,burst=200us,seed=1`; what is not given stays as by default.
     /// - Throws: `EngineError` (request) naming key and value.
     public init(parsing text: String) throws(EngineError) {
@@ -28,17 +33,17 @@ public struct LinkProfile: Sendable, Equatable {
             let (key, value) = (parts[0], parts[1])
             guard given.insert(key).inserted else { throw EngineError(.request, "throttle: \(key) is given twice") }
             func number(_ units: [(String, Double)], _ wanted: String, _ isValid: (Double) -> Bool) throws(EngineError) -> Double {
-                guard let parsed = Self.number(value, units), parsed.isFinite, isValid(parsed) else {
+                guard let parsed = Unit.value(of: value, in: units), isValid(parsed) else {
                     throw EngineError(.request, "throttle: \(key) is \"\(value)\"; it must be \(wanted)")
                 }
                 return parsed
             }
             switch key {
-            case "bandwidth": bandwidth = try number(Self.rates, "a rate of more than 0, as 10GB/s or 300MB/s") { $0 > 0 }
-            case "latency": latency = try number(Self.times, "a time of 0 or more, as 5us") { $0 >= 0 }
-            case "jitter": jitter = try number(Self.times, "a time of 0 or more, as 1us") { $0 >= 0 }
-            case "bursts": bursts = try number(Self.shares, "a share from 0% to 90%") { 0...0.9 ~= $0 }
-            case "burst": burst = try number(Self.times, "a time of 1us or more, as 200us") { $0 >= 1e-6 }
+            case "bandwidth": bandwidth = try number(Unit.rates, "a rate of more than 0, as 10GB/s or 300MB/s") { $0 > 0 }
+            case "latency": latency = try number(Unit.times, "a time of 0 or more, as 5us") { $0 >= 0 }
+            case "jitter": jitter = try number(Unit.times, "a time of 0 or more, as 1us") { $0 >= 0 }
+            case "bursts": bursts = try number(Unit.shares, "a share from 0% to 90%") { 0...0.9 ~= $0 }
+            case "burst": burst = try number(Unit.times, "a time of 1us or more, as 200us") { $0 >= 1e-6 }
             case "seed":
                 guard let parsed = UInt64(value) else {
                     throw EngineError(.request, "throttle: seed is \"\(value)\"; it must be a number of 0 or more")
@@ -51,20 +56,26 @@ public struct LinkProfile: Sendable, Equatable {
         }
     }
 
-    // A unit that ends in another one comes before it.
-    private static let rates: [(String, Double)] = [("TB/s", 1e12), ("GB/s", 1e9), ("MB/s", 1e6), ("kB/s", 1e3), ("B/s", 1)]
-    private static let times: [(String, Double)] = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1)]
-    private static let shares: [(String, Double)] = [("%", 0.01), ("", 1)]
-
-    private static func number(_ text: Substring, _ units: [(String, Double)]) -> Double? {
-        guard let unit = units.first(where: { text.hasSuffix($0.0) }) else { return nil }
-        return Double(text.dropLast(unit.0.count)).map { $0 * unit.1 }
-    }
-
     /// The way out of one rank.
     package func egress(rank: Int) -> Egress {
         Egress(
             bandwidth: bandwidth, latency: latency, jitter: jitter, burstShare: bursts, burstDuration: burst,
             seed: seed &+ UInt64(rank) &* 0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// Numbers with a unit, as links' options have them.
+enum Unit {
+    // A unit that ends in another one comes before it.
+    static let rates = [("TB/s", 1e12), ("GB/s", 1e9), ("MB/s", 1e6), ("kB/s", 1e3), ("KB/s", 1e3), ("B/s", 1)]
+    static let times = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1)]
+    static let shares = [("%", 0.01), ("", 1)]
+
+    /// The value in the base unit, finite; nil where the text is not a number with one of the units.
+    static func value(of text: some StringProtocol, in units: [(String, Double)]) -> Double? {
+        guard let unit = units.first(where: { text.hasSuffix($0.0) }),
+            let number = Double(text.dropLast(unit.0.count)), number.isFinite
+        else { return nil }
+        return number * unit.1
     }
 }

@@ -44,8 +44,9 @@ public struct Timeline: Sendable {
     }
 }
 
-/// A rank's notes of one prefill, its times and its work; written by its worker 0, read between runs. Allocates only at init.
+/// A rank's notes of one prefill, its times and its work. Allocates only at init.
 final class RankRecord: LayerRecorder, @unchecked Sendable {
+    // Written by one worker during a run, read between runs.
     private static let marks = 5
     private let times: UnsafeMutablePointer<UInt64>
     /// CPU time of the recording worker at the same marks.

@@ -64,19 +64,12 @@ struct ByteLevelBPE: Sendable {
 
     /// The bytes each token stands for, by id.
     static func texts(of vocabulary: Vocabulary) -> PackedBytes {
-        var texts = PackedBytes()
-        texts.reserveCapacity(count: vocabulary.count, bytes: vocabulary.tokens.bytes.count)
-        var bytes: [UInt8] = []
-        for id in 0..<vocabulary.count {
-            bytes.removeAll(keepingCapacity: true)
-            let written = vocabulary.tokens[id]
-            if vocabulary.types[id].isSpecial || vocabulary.types[id] == .userDefined {
+        vocabulary.texts { written, type, bytes in
+            if type.isSpecial || type == .userDefined {
                 bytes.append(contentsOf: written)
             } else {
                 ByteAlphabet.appendBytes(of: written, to: &bytes)
             }
-            texts.append(bytes)
         }
-        return texts
     }
 }

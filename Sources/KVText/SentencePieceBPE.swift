@@ -221,20 +221,13 @@ struct SentencePieceBPE: Sendable {
 
     /// The bytes each token stands for, by id: `▁` is a space, `<0x0A>` its byte.
     static func texts(of vocabulary: Vocabulary) -> PackedBytes {
-        var texts = PackedBytes()
-        texts.reserveCapacity(count: vocabulary.count, bytes: vocabulary.tokens.bytes.count)
-        var bytes: [UInt8] = []
-        for id in 0..<vocabulary.count {
-            bytes.removeAll(keepingCapacity: true)
-            let written = vocabulary.tokens[id]
-            switch vocabulary.types[id] {
+        vocabulary.texts { written, type, bytes in
+            switch type {
             case .byte: bytes.append(byteValue(written) ?? 0x3F)
             case .control, .unknown, .userDefined: bytes.append(contentsOf: written)
             default: appendUnescaped(written, to: &bytes)
             }
-            texts.append(bytes)
         }
-        return texts
     }
 
     private static func byteValue(_ written: ArraySlice<UInt8>) -> UInt8? {

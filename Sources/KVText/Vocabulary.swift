@@ -105,6 +105,19 @@ package struct Vocabulary: Sendable {
         stopIDs = Self.stopIDs(tokens, self.types, roles)
     }
 
+    /// The bytes that each token stands for, by id; `append` makes them of how it is written.
+    func texts(_ append: (_ written: ArraySlice<UInt8>, _ type: TokenType, _ bytes: inout [UInt8]) -> Void) -> PackedBytes {
+        var texts = PackedBytes()
+        texts.reserveCapacity(count: count, bytes: tokens.bytes.count)
+        var bytes: [UInt8] = []
+        for id in 0..<count {
+            bytes.removeAll(keepingCapacity: true)
+            append(tokens[id], types[id], &bytes)
+            texts.append(bytes)
+        }
+        return texts
+    }
+
     /// End-of-turn markers that models use without saying so in `eos_token_id`.
     private static let endMarkers: Set<String> = [
         "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "<|end|>",

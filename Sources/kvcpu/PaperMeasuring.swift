@@ -54,11 +54,9 @@ struct PaperMeasuring {
     private func search(_ item: PaperCase, _ budget: Double, _ key: PlanKey, _ bar: ProgressBar) async throws -> PaperResult {
         let engine = try await open(item, nil)
         var result = try await result(item, key, engine)
-        let finding = try await {
-            try await engine.withRanks { ranks, isCancelled in
-                try PlanSearch.search(item.tokens, budget, ranks, bar, isCancelled)
-            }
-        }()
+        let finding = try await engine.withRanks { ranks, isCancelled in
+            try PlanSearch.search(item.tokens, budget, ranks, bar, isCancelled)
+        }
         result.searched = finding.entry.sizes
         result.isSettled = finding.entry.isSettled
         return result
@@ -76,11 +74,9 @@ struct PaperMeasuring {
     }
 
     private static func costs(_ engine: Engine, _ limit: Double = Ranks.calibrationLimit) async throws -> LayerCosts? {
-        try await {
-            try await engine.withRanks { ranks, isCancelled in
-                try ranks.calibrate(limit: limit, progress: { _ in if isCancelled() { ranks.cancel() } })
-            }
-        }()
+        try await engine.withRanks { ranks, isCancelled in
+            try ranks.calibrate(limit: limit, progress: { _ in if isCancelled() { ranks.cancel() } })
+        }
     }
 
     private func compare(_ item: PaperCase, _ runs: [PaperRun], _ key: PlanKey, _ bar: ProgressBar) async throws -> PaperResult {
@@ -135,20 +131,18 @@ struct PaperMeasuring {
     private static func prefill(
         _ engine: Engine, _ tokens: Int, _ strategy: Configuration.Strategy, _ sizes: [Int]
     ) async throws -> Breakdown {
-        try await {
-            try await engine.withRanks { ranks, isCancelled in
-                let ids = Bench.tokens(tokens, vocabulary: ranks.model.geometry.vocabulary)
-                let run = try ranks.prefill(ids, strategy: strategy, partition: strategy == .runahead ? .tokens(sizes) : .even) {
-                    _ in
-                    if isCancelled() { ranks.cancel() }
-                }
-                let crew = 0..<(strategy == .sequential ? 1 : ranks.placement.ranks.count)
-                func total(_ activity: Timeline.Activity) -> [Double] { crew.map { run.timeline.total(activity, rank: $0) } }
-                return Breakdown(
-                    seconds: run.duration, compute: total(.compute), wait: total(.wait), exchange: total(.send),
-                    rows: run.accounting.layer(0).reduce(0) { $0 + $1.rows })
+        try await engine.withRanks { ranks, isCancelled in
+            let ids = Bench.tokens(tokens, vocabulary: ranks.model.geometry.vocabulary)
+            let run = try ranks.prefill(ids, strategy: strategy, partition: strategy == .runahead ? .tokens(sizes) : .even) {
+                _ in
+                if isCancelled() { ranks.cancel() }
             }
-        }()
+            let crew = 0..<(strategy == .sequential ? 1 : ranks.placement.ranks.count)
+            func total(_ activity: Timeline.Activity) -> [Double] { crew.map { run.timeline.total(activity, rank: $0) } }
+            return Breakdown(
+                seconds: run.duration, compute: total(.compute), wait: total(.wait), exchange: total(.send),
+                rows: run.accounting.layer(0).reduce(0) { $0 + $1.rows })
+        }
     }
 
     /// Tokens of each rank.
@@ -158,11 +152,7 @@ struct PaperMeasuring {
         case .even: return run.strategy == .sequential ? [item.tokens] : even
         case .modelled:
             guard var costs else { return even }
-            if let throttle = run.throttle {
-                let profile = try LinkProfile(parsing: throttle)
-                costs.link.wire = profile.bandwidth.isFinite ? 1 / profile.bandwidth : 0
-                costs.link.latency = profile.latency + profile.jitter / 2
-            }
+            if let throttle = run.throttle { costs.link.throttle(try LinkProfile(parsing: throttle)) }
             return Pipeline(costs).modelled(item.tokens, ranks: item.ranks)
         case .searched, .predicted:
             var table = PlanTable(key)

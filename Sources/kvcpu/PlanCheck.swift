@@ -8,13 +8,7 @@ struct PlanCheck {
     private struct Case {
         let ranks, tokens: Int
         let partition: String
-        /// Bytes a second and seconds of throttled links.
-        var link: Throttle?
-    }
-
-    private struct Throttle: Equatable {
-        let bandwidth, latency: Double
-        var text: String { String(format: "%.0f MB/s, %.0f us", bandwidth / 1e6, latency * 1e6) }
+        var link: LinkProfile?
     }
 
     private struct Row: Encodable {
@@ -32,14 +26,14 @@ struct PlanCheck {
         Case(ranks: 1, tokens: 700, partition: "even"), Case(ranks: 1, tokens: 1500, partition: "even"),
         Case(ranks: 1, tokens: 3000, partition: "even"), Case(ranks: 2, tokens: 1000, partition: "even"),
         Case(ranks: 2, tokens: 2000, partition: "0.7,0.3"),
-        Case(ranks: 2, tokens: 2000, partition: "0.4,0.6", link: Throttle(bandwidth: 20e6, latency: 1e-3)),
+        Case(ranks: 2, tokens: 2000, partition: "0.4,0.6", link: LinkProfile(bandwidth: 20e6, latency: 1e-3)),
         Case(ranks: 2, tokens: 4000, partition: "modelled"), Case(ranks: 3, tokens: 1500, partition: "even"),
         Case(ranks: 3, tokens: 3000, partition: "0.5,0.3,0.2"),
-        Case(ranks: 4, tokens: 1000, partition: "even", link: Throttle(bandwidth: 50e6, latency: 2e-4)),
+        Case(ranks: 4, tokens: 1000, partition: "even", link: LinkProfile(bandwidth: 50e6, latency: 2e-4)),
         Case(ranks: 4, tokens: 2000, partition: "modelled"), Case(ranks: 4, tokens: 3000, partition: "0.4,0.3,0.2,0.1"),
     ]
     /// Cases of like ranks and links run on one engine.
-    private static var setups: [(ranks: Int, link: Throttle?)] {
+    private static var setups: [(ranks: Int, link: LinkProfile?)] {
         cases.reduce(into: []) { setups, each in
             guard !setups.contains(where: { $0.ranks == each.ranks && $0.link == each.link }) else { return }
             setups.append((each.ranks, each.link))
@@ -61,12 +55,7 @@ struct PlanCheck {
         for _ in 0..<Self.rounds {
             for setup in Self.setups {
                 var configuration = try command.configuration(ranks: setup.ranks, context: Self.context)
-                configuration.throttle = setup.link.map { link in
-                    var profile = LinkProfile()
-                    profile.bandwidth = link.bandwidth
-                    profile.latency = link.latency
-                    return profile
-                }
+                configuration.throttle = setup.link
                 configuration.threadsPerRank = command.threadsPerRank ?? 1
                 configuration.planFolder = nil
                 let engine = try await Session.open(configuration, progress: false, verbose: false, notices: false)
@@ -92,10 +81,14 @@ struct PlanCheck {
             let errors = zip(simulated[index], measured[index]).map { $0 / $1 - 1 }
             return Row(
                 ranks: Self.cases[index].ranks, tokens: Self.cases[index].tokens, partition: Self.cases[index].partition,
-                link: Self.cases[index].link?.text, sizes: sizes[index], measuredMs: (measured[index].median ?? 0) * 1e3,
+                link: Self.cases[index].link.map(Self.text), sizes: sizes[index], measuredMs: (measured[index].median ?? 0) * 1e3,
                 simulatedMs: (simulated[index].median ?? 0) * 1e3, error: errors.median ?? 0)
         }
         try show(rows)
+    }
+
+    private static func text(_ link: LinkProfile) -> String {
+        String(format: "%.0f MB/s, %.0f us", link.bandwidth / 1e6, link.latency * 1e6)
     }
 
     private struct Result: Sendable {
@@ -114,10 +107,7 @@ struct PlanCheck {
         return try indices.map { index in
             let item = cases[index]
             var costs = costs
-            if let link = item.link {
-                costs.link.latency += link.latency
-                costs.link.wire = 1 / link.bandwidth
-            }
+            if let link = item.link { costs.link.throttle(link) }
             let pipeline = Pipeline(costs, cores: ranks.placement.oversubscribed ? max(1, cpus) : nil)
             let partition = try Partition(parsing: item.partition)
             let planned = partition == .modelled ? Pipeline(costs).modelled(item.tokens, ranks: count) : nil

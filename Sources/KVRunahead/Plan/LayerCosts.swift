@@ -78,22 +78,18 @@ package struct LinkCosts: Sendable, Equatable, Codable {
         }
         let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
         guard (1...2).contains(parts.count),
-            let bandwidth = Self.value(parts[0], units: [("GB/s", 1e9), ("MB/s", 1e6), ("KB/s", 1e3)]), bandwidth > 0
+            let bandwidth = Unit.value(of: parts[0], in: Unit.rates), bandwidth > 0
         else { throw fail() }
         wire = 1 / bandwidth
         if parts.count == 2 {
-            guard let latency = Self.value(parts[1], units: [("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("ns", 1e-9), ("s", 1)])
-            else {
-                throw fail()
-            }
+            guard let latency = Unit.value(of: parts[1], in: Unit.times), latency >= 0 else { throw fail() }
             self.latency = latency
         }
     }
 
-    private static func value(_ text: String, units: [(String, Double)]) -> Double? {
-        guard let unit = units.first(where: { text.hasSuffix($0.0) }), let number = Double(text.dropLast(unit.0.count)),
-            number.isFinite, number >= 0
-        else { return nil }
-        return number * unit.1
+    /// Behind a simulated network: its latency, half its jitter and its bandwidth.
+    package mutating func throttle(_ profile: LinkProfile) {
+        latency += profile.latency + profile.jitter / 2
+        wire = 1 / profile.bandwidth
     }
 }
