@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup model build run test bench paper bench-kernels format lint clean
 
-PACKAGES := libpcre2-dev libnuma-dev libopenblas-dev pkg-config python3-pip
+PACKAGES := libpcre2-dev libedit-dev libnuma-dev libopenblas-dev pkg-config python3-pip
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvcpu
 MODEL := $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf

@@ -30,10 +30,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     ],
     targets: [
-        // C: kernels (one table per instruction set), Linux calls that Swift cannot express, PCRE2.
+        // C: kernels (one table per instruction set), Linux calls that Swift cannot express, PCRE2, libedit.
         .target(name: "CKVKernels"),
         .target(name: "CKVLinux"),
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         // Swift, from the file to the engine; design borders, each crossed rarely.
         library("KVGGUF", []),
         library("KVText", ["KVGGUF", "CPCRE2"]),
@@ -45,7 +46,7 @@ let package = Package(
         .executableTarget(
             name: "kvcpu",
             dependencies: [
-                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric",
+                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric", "CEdit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),

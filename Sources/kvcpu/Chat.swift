@@ -21,7 +21,8 @@ struct Chat: AsyncParsableCommand {
     @Flag(name: [.short, .long], help: "More on standard error")
     var verbose = false
 
-    static let help = "/clear forgets the conversation, /exit (or Ctrl-D) leaves, Ctrl-C stops an answer"
+    @Flag(help: "Messages are not kept for the arrow keys of later chats")
+    var noHistory = false
 
     func run() async throws {
         var options = GenerationOptions()
@@ -30,59 +31,66 @@ struct Chat: AsyncParsableCommand {
         let engine = try await Session.open(
             try engine.configuration(.file(try model.path())), progress: !noProgress, verbose: verbose)
         let template = try ChatTokens(engine, template)
-        let opening = system.map { [ChatMessage(role: "system", content: $0)] } ?? []
-        var messages = opening
-        Terminal.line(Self.help)
-        while true {
-            Terminal.write("> ")
-            guard let line = readLine() else { break }
-            switch line.trimmingCharacters(in: .whitespaces) {
-            case "": continue
-            case "/exit", "/quit": return
-            case "/help": Terminal.line(Self.help)
-            case "/clear": messages = opening
-            case let command where command.hasPrefix("/"): Terminal.line("unknown command \(command); \(Self.help)")
-            default:
-                messages.append(ChatMessage(role: "user", content: line))
-                do {
-                    let answer = try await answer(engine, try template.encode(messages), options)
-                    messages.append(ChatMessage(role: "assistant", content: answer))
-                } catch let error as EngineError where error.code == .context {
-                    // The conversation goes on without this turn.
-                    messages.removeLast()
-                    Terminal.error("\(error); /clear starts anew")
+        let input = ChatInput(keepsHistory: !noHistory)
+        var conversation = Conversation(system: system)
+        var stats: String?
+        Terminal.line("/help lists the commands, /exit (or Ctrl-D) leaves, Ctrl-C stops an answer")
+        while let line = input.next() {
+            do {
+                switch try conversation.take(line) {
+                case .nothing: continue
+                case .leave: return
+                case .say(let text): Terminal.line(text)
+                case .stats: Terminal.line(stats ?? "there is no answer yet")
+                case .answer:
+                    // Without a seed of the user's, every answer has another one: /regen asks for a different answer.
+                    options.sampling = try sampling.options()
+                    let turn = try await answer(engine, try template.encode(conversation.messages), options)
+                    conversation.add(answer: turn.text)
+                    if let summary = turn.summary { stats = StatsReport(engine: engine, summary: summary).text() }
+                    if verbose, let stats { Terminal.write("\n" + stats) }
                 }
+            } catch let failure as Failure where !failure.message.isEmpty {
+                Terminal.error(failure.message)
+            } catch let error as EngineError where error.code == .context {
+                // The conversation goes on without this turn.
+                conversation.withdraw()
+                Terminal.error("\(error); /clear starts anew")
             }
         }
         Terminal.line("")
     }
 
+    private struct Turn {
+        var text = ""
+        var summary: GenerationEvent.Summary?
+    }
+
     /// Streams one answer; Ctrl-C ends it early.
-    private func answer(_ engine: Engine, _ tokens: [Int32], _ options: GenerationOptions) async throws -> String {
+    private func answer(_ engine: Engine, _ tokens: [Int32], _ options: GenerationOptions) async throws -> Turn {
         let bar = ProgressBar("prefill", enabled: !noProgress)
-        let reader = Task { () throws -> String in
-            var answer = ""
+        let reader = Task { () throws -> Turn in
+            var turn = Turn()
             do {
                 for try await event in engine.generate(tokens, options: options) {
                     switch event {
                     case .prefill(let done): if done < 1 { bar.show(done) } else { bar.clear() }
                     case .token(let token):
-                        answer += token.text
+                        turn.text += token.text
                         try Terminal.output(token.text)
-                    case .finished(let summary):
-                        if verbose { Terminal.write("\n" + StatsReport(engine: engine, summary: summary).text()) }
+                    case .finished(let summary): turn.summary = summary
                     }
                 }
             } catch let error as EngineError where error.code == .cancelled {}
-            return answer
+            return turn
         }
         let interruption = Interruption { reader.cancel() }
         defer {
             bar.clear()
             interruption.rearm()
         }
-        let answer = try await reader.value
+        let turn = try await reader.value
         try Terminal.output("\n")
-        return answer
+        return turn
     }
 }

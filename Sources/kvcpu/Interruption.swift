@@ -24,6 +24,8 @@ final class Interruption: Sendable {
         source.resume()
     }
 
+    deinit { source.cancel() }
+
     /// The next Ctrl-C is a first one again.
     func rearm() { count.store(0, ordering: .relaxed) }
 

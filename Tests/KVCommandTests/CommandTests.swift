@@ -226,4 +226,38 @@ final class CommandTests: XCTestCase {
         XCTAssertTrue(command.output.contains("blue"), command.output)
         XCTAssertTrue(command.error.contains("unknown command /nonsense"))
     }
+
+    /// Messages of several lines, files, and conversations that are taken back, saved and taken up again.
+    func testChatCommands() throws {
+        let folder = try Folder()
+        let model = try Command.standardModel()
+        let notes = try folder.write("notes.txt", Data("rain tomorrow".utf8))
+        let saved = folder.path + "/chat.json"
+        let lines = [
+            "/regen", "/undo", "/system Be brief.", "/read \(folder.path)/absent", "/read \(notes)", "Say \\", "hello.", "/regen",
+            "\"\"\"", "two", "lines\"\"\"", "/undo", "/save \(saved)", "/stats", "//slash", "/history", "/load \(notes)", "/bye",
+            "never read",
+        ]
+        let first = try Command(
+            ["chat", "-m", model, "--temp", "0", "-n", "4"], input: Data((lines.joined(separator: "\n") + "\n").utf8))
+        XCTAssertEqual(first.status, 0, first.error)
+        for part in [
+            "there is no message yet", "absent: ", "13 bytes go with the next message", "3 messages", "TTFT", "user: /slash",
+            "notes.txt: not a conversation",
+        ] { XCTAssertTrue(first.error.contains(part), "\(part): \(first.error)") }
+        XCTAssertFalse(first.error.contains("user: two"), first.error)
+        let conversation = try JSONDecoder().decode(
+            [String: [[String: String]]].self, from: try Data(contentsOf: URL(fileURLWithPath: saved)))
+        let messages = try XCTUnwrap(conversation["messages"])
+        XCTAssertEqual(messages.map { $0["role"] }, ["system", "user", "assistant"])
+        XCTAssertEqual(messages[0]["content"], "Be brief.")
+        XCTAssertEqual(messages[1]["content"], "rain tomorrow\nSay \nhello.")
+
+        let second = try Command(
+            ["chat", "-m", model, "--temp", "0", "-n", "4"], input: Data("/load \(saved)\n/history\n/regen\n".utf8))
+        XCTAssertEqual(second.status, 0, second.error)
+        XCTAssertTrue(second.error.contains("user: rain tomorrow\nSay \nhello."), second.error)
+        // The same conversation has the same answer.
+        XCTAssertEqual(second.output.trimmingCharacters(in: .newlines), messages[2]["content"])
+    }
 }

@@ -1,0 +1,8 @@
+#include <stdio.h>
+#include <editline/readline.h>
+
+/// A line typed at the terminal, with editing and history, or NULL at its end; to be freed. The prompt goes to standard error.
+static inline char *cedit_line(const char *prompt) {
+    rl_outstream = stderr;
+    return readline(prompt);
+}
