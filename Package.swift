@@ -42,7 +42,10 @@ let package = Package(
         library("KVFabric", ["CKVLinux"]),
         library(
             "KVRunahead",
-            ["KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log")]),
+            [
+                "KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ]),
         .executableTarget(
             name: "kvcpu",
             dependencies: [

@@ -41,6 +41,11 @@ package final class KVCache: @unchecked Sendable {
             start: region.base + (index * capacity + rows.lowerBound) * rowBytes, count: rows.count * rowBytes)
     }
 
+    /// The rows of the first `positions` positions: keys and values of each layer in turn, each one run of bytes.
+    package func forEachPart(_ positions: Int, _ body: (_ index: Int, UnsafeMutableRawBufferPointer) -> Void) {
+        for index in 0..<2 * geometry.layers { body(index, part(index, 0..<positions)) }
+    }
+
     /// One head's keys (or values) of the first `positions` positions as floats, [positions, head dimension].
     package func floats(layer: Int, value: Bool, head: Int, positions: Int) -> [Float] {
         let rows = part(2 * layer + (value ? 1 : 0), 0..<positions)

@@ -1,0 +1,78 @@
+package import KVModel
+
+/// Keys and values of earlier prompts, in bounded memory; the least recently used go first.
+package final class PromptStore {
+    /// One prompt's rows: [layer][keys, values][position, key/value head, head dimension], as a cache holds them.
+    package final class Entry {
+        package let tokens: [Int32]
+        let rows: Region
+
+        /// - Throws: `ModelError` when there is no memory.
+        init(_ tokens: [Int32], bytes: Int) throws(ModelError) {
+            self.tokens = tokens
+            rows = try Region(reserving: bytes, for: "an earlier prompt's keys and values")
+        }
+
+        package var bytes: Int { rows.bytes }
+    }
+
+    /// Bytes that all entries may take together.
+    package let limit: Int
+    /// The most recently used last.
+    package private(set) var entries: [Entry] = []
+
+    package init(limit: Int) { self.limit = limit }
+
+    package var bytes: Int { entries.reduce(0) { $0 + $1.bytes } }
+
+    /// The entry with the longest common beginning; nil where none has any.
+    package func longest(of tokens: [Int32]) -> (entry: Entry, common: Int)? {
+        let candidates = entries.map { (entry: $0, common: Self.common($0.tokens, tokens)) }
+        guard let best = candidates.max(by: { $0.common < $1.common }), best.common > 0 else { return nil }
+        return best
+    }
+
+    /// Tokens that two prompts begin with alike.
+    package static func common(_ a: [Int32], _ b: [Int32]) -> Int {
+        zip(a, b).enumerated().first { $1.0 != $1.1 }?.offset ?? min(a.count, b.count)
+    }
+
+    /// Keeps the rows of positions 0 ..< tokens.count; what is the beginning of it goes, and what was used longest ago where it gets too much.
+    /// Where it is too large by itself, or there is no memory, it is not kept.
+    /// - Complexity: one copy of the rows.
+    package func keep(_ tokens: [Int32], of cache: KVCache) {
+        let bytes = Self.bytes(cache, tokens.count)
+        guard !tokens.isEmpty, bytes <= limit else { return }
+        if let same = entries.firstIndex(where: { $0.tokens.starts(with: tokens) }) { return use(same) }
+        entries.removeAll { tokens.starts(with: $0.tokens) }
+        while self.bytes + bytes > limit { entries.removeFirst() }
+        guard let entry = try? Entry(tokens, bytes: bytes) else { return }
+        cache.forEachPart(tokens.count) { index, part in
+            UnsafeMutableRawBufferPointer(start: entry.rows.base + index * part.count, count: part.count)
+                .copyMemory(from: UnsafeRawBufferPointer(part))
+        }
+        entries.append(entry)
+    }
+
+    /// Puts an entry that was read from elsewhere beside the others.
+    func add(_ entry: Entry) {
+        guard entry.bytes <= limit else { return }
+        while bytes + entry.bytes > limit { entries.removeFirst() }
+        entries.append(entry)
+    }
+
+    /// Writes an entry's first `count` positions into a cache.
+    package func restore(_ entry: Entry, count: Int, into cache: KVCache) {
+        let stored = entry.tokens.count * cache.rowBytes
+        cache.forEachPart(count) { index, part in
+            part.copyMemory(from: UnsafeRawBufferPointer(start: entry.rows.base + index * stored, count: part.count))
+        }
+        if let index = entries.firstIndex(where: { $0 === entry }) { use(index) }
+    }
+
+    static func bytes(_ cache: KVCache, _ positions: Int) -> Int {
+        KVCache.bytes(cache.geometry, type: cache.type, capacity: positions)
+    }
+
+    private func use(_ index: Int) { entries.append(entries.remove(at: index)) }
+}
