@@ -44,6 +44,24 @@ final class PipelineTests: XCTestCase {
         XCTAssertEqual(pipeline.run(.runahead, [3, 3, 3]).busy, [9, 18, 27])
     }
 
+    /// Every query also meets the positions before the prompt; behind many, equal chunks are equal work.
+    func testPrefix() {
+        var costs = LayerCosts(layers: 2, project: 0, rest: 0, pair: 1)
+        costs.triangle = 1
+        XCTAssertEqual(Pipeline(costs, prefix: 9).run(.runahead, [4, 3, 2]).busy, [4 * 13, 3 * 16, 2 * 18])
+        XCTAssertEqual(Pipeline(costs, prefix: 9).run(.tsp, [3, 3, 3]).busy, [54, 54, 54])
+        var shares: [Double] = []
+        for prefix in [0, 1000, 4000, 16000] {
+            let sizes = Pipeline(Self.costs(), prefix: prefix).modelled(4000, ranks: 2)
+            XCTAssertEqual(sizes.reduce(0, +), 4000)
+            XCTAssertGreaterThanOrEqual(sizes[0], sizes[1])
+            shares.append(Double(sizes[0]) / 4000)
+        }
+        XCTAssertEqual(shares, shares.sorted(by: >))
+        XCTAssertLessThan(shares[3], 0.56)
+        XCTAssertGreaterThan(shares[0], 0.58)
+    }
+
     /// A sender with one slot waits until its receiver has come.
     func testLead() {
         var costs = LayerCosts(layers: 4, project: 1, rest: 0, pair: 1)

@@ -93,6 +93,18 @@ final class PlannerTests: XCTestCase {
         }
     }
 
+    /// Behind computed positions the table has no say; without costs chunks are even.
+    func testPrefix() throws {
+        let planner = Planner()
+        XCTAssertEqual(try planner.sizes(.auto, 100, behind: 50, ranks: 2) { _ in nil }, [50, 50])
+        planner.learned(PipelineTests.costs())
+        let cold = try planner.sizes(.auto, 4000, ranks: 2) { _ in nil }
+        let warm = try planner.sizes(.auto, 4000, behind: 16000, ranks: 2) { _ in nil }
+        XCTAssertEqual(cold, Pipeline(PipelineTests.costs()).modelled(4000, ranks: 2))
+        XCTAssertEqual(warm, Pipeline(PipelineTests.costs(), prefix: 16000).modelled(4000, ranks: 2))
+        XCTAssertNotEqual(cold, warm)
+    }
+
     /// Timings without a result leave the chunks even, and say so once.
     func testFailedCalibration() throws {
         let planner = planner([])

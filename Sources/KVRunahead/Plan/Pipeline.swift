@@ -17,10 +17,13 @@ package struct Pipeline: Sendable {
     package let costs: LayerCosts
     /// CPUs that the ranks share fairly, rank r on r mod cores; nil: each rank has its own.
     package var cores: Int?
+    /// Positions before the prompt's first whose keys and values all ranks have already.
+    package var prefix: Int
 
-    package init(_ costs: LayerCosts, cores: Int? = nil) {
+    package init(_ costs: LayerCosts, cores: Int? = nil, prefix: Int = 0) {
         self.costs = costs
         self.cores = cores
+        self.prefix = prefix
     }
 
     package struct Outcome: Sendable, Equatable {
@@ -73,7 +76,8 @@ package struct Pipeline: Sendable {
             let tokens = Double(chunks[index].reduce(0) { $0 + $1.count })
             let pairs = chunks[index].reduce(0.0) { sum, chunk in
                 let n = Double(chunk.count)
-                return sum + n * (strategy == .tsp ? Double(total) : Double(chunk.lowerBound) + costs.triangle * n)
+                return sum + n
+                    * (Double(prefix) + (strategy == .tsp ? Double(total) : Double(chunk.lowerBound) + costs.triangle * n))
             }
             let end = Double(chunks[index][0].upperBound)
             let isChain = strategy == .runahead

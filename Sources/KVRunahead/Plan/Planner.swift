@@ -25,7 +25,7 @@ package final class Planner: @unchecked Sendable {
     private var samples: [LayerSample] = []
     private var promptsLearned = 0
     /// The last decision: prompts of one length come in rows.
-    private var last: (tokens: Int, sizes: [Int])?
+    private var last: (tokens: Int, prefix: Int, sizes: [Int])?
 
     /// Reads the key's table; one that cannot be trusted is named in `notices` and ignored.
     package init(store: PlanStore? = nil, key: PlanKey? = nil) {
@@ -40,12 +40,16 @@ package final class Planner: @unchecked Sendable {
         } catch { notices.append("\(error); ignored") }
     }
 
-    /// - Parameter calibrate: times chunks; its argument is the share of the prompt's expected time that it may take, nil: as much as it
-    ///   needs. Returns nil where the timings tell nothing.
+    /// - Parameters:
+    ///   - prefix: positions before these tokens that are computed already: tables know no such prompts, the cost model does.
+    ///   - calibrate: times chunks; its argument is the share of the prompt's expected time that it may take, nil: as much as it
+    ///     needs. Returns nil where the timings tell nothing.
     /// - Throws: `EngineError` (request) where a table is asked for that is not there, and what `calibrate` throws.
     package func sizes(
-        _ partition: Partition, _ tokens: Int, ranks: Int, calibrate: (Double?) throws(EngineError) -> LayerCosts?
+        _ partition: Partition, _ tokens: Int, behind prefix: Int = 0, ranks: Int,
+        calibrate: (Double?) throws(EngineError) -> LayerCosts?
     ) throws(EngineError) -> [Int] {
+        if prefix > 0, partition.isPlanned { return modelled(tokens, ranks, behind: prefix) }
         switch partition {
         case .searched:
             guard let entry = table?.entries.first(where: { $0.tokens == tokens }) else {
@@ -83,11 +87,11 @@ package final class Planner: @unchecked Sendable {
     }
 
     /// By the costs; even while they are not known.
-    private func modelled(_ tokens: Int, _ ranks: Int) -> [Int] {
+    private func modelled(_ tokens: Int, _ ranks: Int, behind prefix: Int = 0) -> [Int] {
         guard let costs else { return Partition.even(tokens, ranks: ranks) }
-        if let last, last.tokens == tokens { return last.sizes }
-        let sizes = Pipeline(costs).modelled(tokens, ranks: ranks)
-        last = (tokens, sizes)
+        if let last, last.tokens == tokens, last.prefix == prefix { return last.sizes }
+        let sizes = Pipeline(costs, prefix: prefix).modelled(tokens, ranks: ranks)
+        last = (tokens, prefix, sizes)
         return sizes
     }
 
