@@ -84,13 +84,19 @@ struct TemplateCommand: ParsableCommand {
             if let notice = template.notice { Terminal.note(notice) }
             vocabulary = own
         }
-        do {
-            var input = try TemplateInput(json: text)
-            if let vocabulary { input.setTokens(of: vocabulary) }
-            if let tools { try input.setTools(json: try TemplateOptions.read(tools)) }
-            try self.template.apply(to: &input)
-            try Terminal.output(try template.render(input).map(\.text).joined())
-        } catch let error as TemplateError { throw Failure.run("\(messages): \(error)") }
+        var input: TemplateInput
+        do { input = try TemplateInput(json: text) } catch { throw Failure.run("\(messages): \(error)") }
+        if let vocabulary { input.setTokens(of: vocabulary) }
+        if let tools {
+            let text = try TemplateOptions.read(tools)
+            do { try input.setTools(json: text) } catch { throw Failure.run("\(tools): \(error)") }
+        }
+        try self.template.apply(to: &input)
+        let rendered: [TextSegment]
+        do { rendered = try template.render(input) } catch {
+            throw Failure.run((self.template.chatTemplateFile.map { "\($0): " } ?? "") + "\(error)")
+        }
+        try Terminal.output(rendered.map(\.text).joined())
     }
 
     private func loadVocabulary() throws(Failure) -> Vocabulary {

@@ -68,6 +68,11 @@ final class BadInputTests: XCTestCase {
         try fails(["template", "--chat-template", "nosuch", "--messages", "/dev/null"], 2, "nosuch", "chatml")
         try fails(["template", "--chat-template", "{{ 1 +", "--messages", "/dev/null"], 2, "cannot be read", "line 1")
         try fails(["template", "--chat-template", "chatml", "--messages", "/dev/null"], 1, "/dev/null", "not JSON")
+        let folder = try Folder()
+        let endless = try folder.write(
+            "endless.jinja", Data("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}".utf8))
+        let messages = try folder.write("messages.json", Data("[]".utf8))
+        try fails(["template", "--chat-template-file", endless, "--messages", messages], 1, endless, "too many steps")
         try fails(["-m", model, "--chat", "-p", "x", "--chat-template", "{{ raise_exception('no') }}"], 2, "refuses: no")
     }
 }
