@@ -66,6 +66,20 @@ struct ComputingOptions: ParsableArguments {
     )
     var throttle: String?
 
+    @OptionGroup var mode: RankOptions
+
+    /// - Throws: `EngineError` naming what cannot be read.
+    func apply(to configuration: inout Configuration) throws(EngineError) {
+        configuration.link = link
+        configuration.activations = activations
+        configuration.instructionSet = isa
+        mode.apply(to: &configuration)
+        configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
+    }
+}
+
+/// Where ranks run.
+struct RankOptions: ParsableArguments {
     @Option(help: "thread: ranks are threads of this process; process: each is a process of its own")
     var rankMode = Configuration.RankMode.thread
     @Option(
@@ -79,14 +93,9 @@ struct ComputingOptions: ParsableArguments {
         }
     }
 
-    /// - Throws: `EngineError` naming what cannot be read.
-    func apply(to configuration: inout Configuration) throws(EngineError) {
-        configuration.link = link
-        configuration.activations = activations
-        configuration.instructionSet = isa
+    func apply(to configuration: inout Configuration) {
         configuration.rankMode = rankMode
         configuration.silenceLimit = rankTimeout
-        configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
     }
 }
 

@@ -67,7 +67,8 @@ package final class Ranks: @unchecked Sendable {
         let plan = Station.Plan(
             placement: placement.ranks, isOversubscribed: placement.oversubscribed, contextLength: contextLength, link: link,
             cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit, throttle: configuration.throttle)
-        let needs = Needs(configuration.strategy)
+        // A few ranks have everything from the beginning, so that no strategy needs other processes.
+        let needs: Needs = placement.ranks.count <= 8 ? [.chain, .gathers, .together] : Needs(configuration.strategy)
         switch configuration.rankMode {
         case .thread:
             weightMemory = nil
@@ -75,7 +76,8 @@ package final class Ranks: @unchecked Sendable {
                 throw EngineError(.memory, error.description)
             }
             let station = try Station(
-                plan, model: model, weights: weights, memory: RunMemory(), here: plan.placement.indices, needs: needs, detour: detour)
+                plan, model: model, weights: weights, memory: RunMemory(), here: plan.placement.indices,
+                needs: Needs(configuration.strategy), detour: detour)
             workforce = Workforce(threads: station, plan)
         case .process:
             let memory: SharedMemory
@@ -257,6 +259,7 @@ package final class Ranks: @unchecked Sendable {
         }
         let station = station
         station.decoder.reset()
+        station.watch.reset(ranks: ranks.count)
         var order = Order(.decode)
         order.rank = holder
         order.position = length
@@ -281,7 +284,7 @@ package final class Ranks: @unchecked Sendable {
         UnsafeBufferPointer(start: (finished ?? station.decoder).arena.logits, count: model.geometry.vocabulary)
     }
 
-    /// Ends the run under way within one layer of the slowest rank; any thread.
+    /// Ends the run under way within one layer of the slowest rank; from the run's `progress`.
     package func cancel() {
         station.state.fail(EngineError(.cancelled, "cancelled"))
     }
