@@ -82,13 +82,21 @@ int ckv_libnuma_max_node(void) {
     return libnuma_nodes;
 }
 
-int ckv_memfd(const char *name, size_t bytes) {
+int ckv_memfd_growing(const char *name) {
     int file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (file < 0) return -errno;
-    // Sealed, so that no holder of the descriptor can pull the pages away from under another's mapping.
-    if (ftruncate(file, (off_t)bytes) != 0
-        || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        int error = errno;
+    return file < 0 ? -errno : file;
+}
+
+// Sealed, so that no holder of the descriptor can pull the pages away from under another's mapping.
+int ckv_memfd_seal(int file) {
+    return fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0 ? 0 : errno;
+}
+
+int ckv_memfd(const char *name, size_t bytes) {
+    int file = ckv_memfd_growing(name);
+    if (file < 0) return file;
+    int error = ftruncate(file, (off_t)bytes) != 0 ? errno : ckv_memfd_seal(file);
+    if (error) {
         close(file);
         return -error;
     }

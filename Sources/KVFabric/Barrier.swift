@@ -10,22 +10,25 @@ package final class Barrier: @unchecked Sendable {
     // Sendable by hand for the pointer: what it points to is atomic words, everything else is constant.
     package let count: Int
     private let strategy: WaitStrategy
-    // Owned memory: line 0 arrivals, line 1 generation and signal.
-    private let lines: UnsafeMutableRawPointer
+    /// Line 0 arrivals, line 1 generation and signal.
+    private let lines: Lines
     private let arrived: SharedWord32
     private let generation: SharedWord32
     private let signal: Signal
 
-    package init(count: Int, wait strategy: WaitStrategy) {
+    /// Cache lines that a barrier takes.
+    package static let lines = 2
+
+    /// - Parameter lines: ``lines`` of them, where the workers are of several processes; nil: of its own, for this one.
+    package init(count: Int, wait strategy: WaitStrategy, in lines: Lines? = nil) {
         self.count = max(1, count)
         self.strategy = strategy
-        lines = .allocateLines(2)
-        arrived = lines.word32(at: 0)
-        generation = lines.word32(at: CacheLine.bytes)
-        signal = Signal(at: lines + CacheLine.bytes + 8, isShared: false)
+        self.lines = lines ?? Lines(Self.lines)
+        let base = self.lines.base
+        arrived = base.word32(at: 0)
+        generation = base.word32(at: CacheLine.bytes)
+        signal = Signal(at: base + CacheLine.bytes + 8, isShared: self.lines.isShared)
     }
-
-    deinit { lines.deallocate() }
 
     /// Returns when all have come.
     ///

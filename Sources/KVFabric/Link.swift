@@ -34,9 +34,17 @@ package protocol Link: AnyObject, Sendable {
         deadline: UInt64, interrupt: Interrupt
     ) throws(FabricError)
 
+    /// Makes this process the sender or the receiver of the next run, where several processes have the link. Needless in one process.
+    func take(_ end: LinkEnd)
+
     /// Drops what an interrupted run left. Between runs, when neither side is active.
     func reset() throws(FabricError)
 
     /// Payload bytes handed over so far, also when only described.
     var bytesSent: UInt64 { get }
+}
+
+/// The two ends of a link.
+package enum LinkEnd: Sendable {
+    case sender, receiver
 }

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// A lock-free ring of bytes in shared memory: one producer, one consumer, in one process or two.
 ///
 /// Orderings, in pairs:
@@ -49,6 +51,18 @@ package final class Ring: Sendable {
         header = try .attach(to: memory)
         self.memory = memory
     }
+
+    /// Drops all that was written and not read. Only while neither side is active.
+    func drop() {
+        let tail = header.tail.pointee.load(ordering: .acquiring)
+        header.seenTail.pointee.store(tail, ordering: .relaxed)
+        header.head.pointee.store(tail, ordering: .sequentiallyConsistent)
+        header.spaceSignal.notify()
+    }
+
+    /// What links have handed over by this ring, in bytes; written by the sending side.
+    var payload: UInt64 { header.payload.pointee.load(ordering: .relaxed) }
+    func addPayload(_ bytes: Int) { header.payload.pointee.wrappingAdd(UInt64(bytes), ordering: .relaxed) }
 
     /// Looks that positions from shared memory make sense before they are used as sizes.
     func distance(from head: UInt64, to tail: UInt64) throws(FabricError) -> Int {

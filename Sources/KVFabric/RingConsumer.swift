@@ -8,21 +8,32 @@ package final class RingConsumer: @unchecked Sendable {
     private let header: RingHeader
     private let strategy: WaitStrategy
     private let silence: UInt64?
+    private let isMovable: Bool
     /// What `release` may take; owned by the reading thread.
     private var peeked = 0
 
-    /// - Parameter silence: nanoseconds without a heartbeat after which a wait holds the producer for dead; nil: only
-    ///   its closing or its process's end counts.
+    /// - Parameters:
+    ///   - silence: nanoseconds without a heartbeat after which a wait holds the producer for dead; nil: only its
+    ///     closing or its process's end counts.
+    ///   - isMovable: several processes may be this side in turns, each from its ``take()`` on; nobody closes it then.
     /// - Throws: `.busy` if the ring has a consumer.
-    package init(_ ring: Ring, wait strategy: WaitStrategy, silence: UInt64? = nil) throws(FabricError) {
+    package init(
+        _ ring: Ring, wait strategy: WaitStrategy, silence: UInt64? = nil, isMovable: Bool = false
+    ) throws(FabricError) {
         self.ring = ring
         self.strategy = strategy
         self.silence = silence
         header = ring.header
-        try header.consumer.claim()
+        self.isMovable = isMovable
+        if !isMovable { try header.consumer.claim() }
     }
 
-    deinit { close() }
+    deinit {
+        if !isMovable { close() }
+    }
+
+    /// Makes this process the consumer; between runs.
+    package func take() { header.consumer.take() }
 
     /// Up to `count` bytes in one piece: less if the ring's end comes first or fewer are there, empty if there are
     /// none. They stay as they are until released.
@@ -101,10 +112,7 @@ package final class RingConsumer: @unchecked Sendable {
     /// Drops all that was written. Only while the producer does not write.
     package func drop() {
         peeked = 0
-        let tail = header.tail.pointee.load(ordering: .acquiring)
-        header.seenTail.pointee.store(tail, ordering: .relaxed)
-        header.head.pointee.store(tail, ordering: .sequentiallyConsistent)
-        header.spaceSignal.notify()
+        ring.drop()
     }
 
     /// A sign of life, for a consumer with long work between its reads.

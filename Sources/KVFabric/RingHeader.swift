@@ -14,6 +14,7 @@ import Synchronization
 /// | 768 | consumer: the same | consumer |
 /// | 896 | signal: there are more bytes | both |
 /// | 1024 | signal: there is more space | both |
+/// | 1152 | payload: what a link has handed over, in bytes | producer |
 ///
 /// Positions run freely through all 64 bits: what counts is their difference, modulo 2^64, and their remainder by the
 /// capacity, a power of two. Lines lie two cache lines apart (``CacheLine``).
@@ -33,6 +34,7 @@ struct RingHeader: @unchecked Sendable {
     let consumer: RingParty
     let bytesSignal: Signal
     let spaceSignal: Signal
+    let payload: SharedWord64
 
     var data: UnsafeMutableRawPointer { start + Self.bytes }
 
@@ -47,6 +49,7 @@ struct RingHeader: @unchecked Sendable {
         consumer = RingParty(at: start + 768, role: "consumer")
         bytesSignal = Signal(at: start + 896, isShared: true)
         spaceSignal = Signal(at: start + 1024, isShared: true)
+        payload = start.word64(at: 1152)
     }
 
     /// Lays a ring out in zeroed memory.

@@ -1,26 +1,36 @@
-import Synchronization
-
 /// Copies segments through a ring in shared memory: the receiver's copy is in its own node's memory, where its
 /// attention reads it. Costs two copies and a trip between the nodes; between ranks of one node ``SharedCacheLink``
 /// costs none.
 package final class RingLink: Link {
+    private let ring: Ring
     private let producer: RingProducer
     private let consumer: RingConsumer
-    private let sent = Atomic<UInt64>(0)
 
-    package let capacity: Int
+    package var capacity: Int { ring.capacity }
 
     /// - Parameters:
     ///   - capacity: bytes, rounded up to a power of two. Larger segments go through in pieces, while both sides work.
     ///   - node: where the ring's memory lies, best the receiver's.
-    package init(capacity: Int, node: Int? = nil, wait strategy: WaitStrategy = .spinning) throws(FabricError) {
-        let ring = try Ring.anonymous(label: "kv-link", capacity: capacity, node: node)
-        self.capacity = ring.capacity
-        producer = try RingProducer(ring, wait: strategy)
-        consumer = try RingConsumer(ring, wait: strategy)
+    package convenience init(capacity: Int, node: Int? = nil, wait strategy: WaitStrategy = .spinning) throws(FabricError) {
+        try self.init(Ring.anonymous(label: "kv-link", capacity: capacity, node: node), wait: strategy)
     }
 
-    package var bytesSent: UInt64 { sent.load(ordering: .relaxed) }
+    /// A link by way of a given ring.
+    /// - Parameter isMovable: the processes that have the ring say in each run who is which end (see ``take(_:)``).
+    package init(_ ring: Ring, isMovable: Bool = false, wait strategy: WaitStrategy) throws(FabricError) {
+        self.ring = ring
+        producer = try RingProducer(ring, wait: strategy, isMovable: isMovable)
+        consumer = try RingConsumer(ring, wait: strategy, isMovable: isMovable)
+    }
+
+    package var bytesSent: UInt64 { ring.payload }
+
+    package func take(_ end: LinkEnd) {
+        switch end {
+        case .sender: producer.take()
+        case .receiver: consumer.take()
+        }
+    }
 
     package func send(
         _ segment: Segment, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, deadline: UInt64,
@@ -30,7 +40,7 @@ package final class RingLink: Link {
         try header.write(to: producer, deadline: deadline, interrupt: interrupt)
         try producer.write(key, deadline: deadline, interrupt: interrupt)
         try producer.write(value, deadline: deadline, interrupt: interrupt)
-        sent.wrappingAdd(UInt64(key.count + value.count), ordering: .relaxed)
+        ring.addPayload(key.count + value.count)
     }
 
     package func receive(

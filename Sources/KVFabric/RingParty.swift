@@ -29,6 +29,16 @@ struct RingParty: @unchecked Sendable {
         startTime.pointee.store(ckv_process_start_time(getpid()), ordering: .releasing)
     }
 
+    /// Takes the role over from whoever had it. The two sides settle when, as between runs.
+    func take() {
+        beat()
+        pid.pointee.store(UInt32(bitPattern: Self.me.pid), ordering: .releasing)
+        startTime.pointee.store(Self.me.startTime, ordering: .releasing)
+    }
+
+    /// Once a process: its start time comes from a file.
+    private static let me = (pid: getpid(), startTime: ckv_process_start_time(getpid()))
+
     func beat() { heartbeat.pointee.store(MonotonicClock.now, ordering: .relaxed) }
 
     func close() { closed.pointee.store(1, ordering: .sequentiallyConsistent) }

@@ -8,21 +8,32 @@ package final class RingProducer: @unchecked Sendable {
     private let header: RingHeader
     private let strategy: WaitStrategy
     private let silence: UInt64?
+    private let isMovable: Bool
     /// What `commit` may take; owned by the writing thread.
     private var reserved = 0
 
-    /// - Parameter silence: nanoseconds without a heartbeat after which a wait holds the consumer for dead; nil: only
-    ///   its closing or its process's end counts.
+    /// - Parameters:
+    ///   - silence: nanoseconds without a heartbeat after which a wait holds the consumer for dead; nil: only its
+    ///     closing or its process's end counts.
+    ///   - isMovable: several processes may be this side in turns, each from its ``take()`` on; nobody closes it then.
     /// - Throws: `.busy` if the ring has a producer.
-    package init(_ ring: Ring, wait strategy: WaitStrategy, silence: UInt64? = nil) throws(FabricError) {
+    package init(
+        _ ring: Ring, wait strategy: WaitStrategy, silence: UInt64? = nil, isMovable: Bool = false
+    ) throws(FabricError) {
         self.ring = ring
         self.strategy = strategy
         self.silence = silence
         header = ring.header
-        try header.producer.claim()
+        self.isMovable = isMovable
+        if !isMovable { try header.producer.claim() }
     }
 
-    deinit { close() }
+    deinit {
+        if !isMovable { close() }
+    }
+
+    /// Makes this process the producer; between runs.
+    package func take() { header.producer.take() }
 
     /// Space for up to `count` bytes in one piece: less if the ring's end or unread bytes come first, empty if it is
     /// full.

@@ -9,12 +9,14 @@ package final class SharedMemory: @unchecked Sendable {
     package let pointer: UnsafeMutableRawPointer
     /// Size in bytes.
     package let count: Int
-    /// The file behind it, for handing on to another process; closed with the mapping.
+    /// The file behind it, for handing on to another process; closed with the mapping, unless this is a part of it.
     package let descriptor: Int32
     /// The name under which other processes open it; nil if anonymous.
     package let name: String?
     /// Whether the name goes when this object does.
     private let unlinksName: Bool
+    /// False for a part of somebody's file.
+    private let ownsDescriptor: Bool
 
     /// An anonymous memory file, which no holder of the descriptor can resize. Pages come when first touched.
     ///
@@ -73,16 +75,29 @@ package final class SharedMemory: @unchecked Sendable {
             adopting: file, count: try size(of: file, what: "descriptor \(descriptor)"), name: nil, unlinksName: false)
     }
 
+    /// Part of the memory file behind a descriptor, which stays the caller's and may be closed meanwhile.
+    /// - Parameter offset: in bytes, whole pages.
+    static func part(
+        of descriptor: Int32, offset: Int, count: Int, node: Int?
+    ) throws(FabricError) -> SharedMemory {
+        let memory = try SharedMemory(
+            adopting: descriptor, from: offset, count: count, name: nil, unlinksName: false, ownsDescriptor: false)
+        memory.prefer(node)
+        return memory
+    }
+
     /// Takes a name back that a process left behind; no error if there is none.
     package static func unlink(name: String) throws(FabricError) {
         if shm_unlink(name) != 0, errno != ENOENT { throw .system(call: "shm_unlink \(name)", errno: errno) }
     }
 
     /// Maps the file and owns the descriptor from the call on, also if it throws.
-    private init(adopting file: Int32, count: Int, name: String?, unlinksName: Bool) throws(FabricError) {
-        guard let start = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), start != MAP_FAILED else {
+    private init(
+        adopting file: Int32, from offset: Int = 0, count: Int, name: String?, unlinksName: Bool, ownsDescriptor: Bool = true
+    ) throws(FabricError) {
+        guard let start = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_SHARED, file, offset), start != MAP_FAILED else {
             let error = FabricError.system(call: "mmap of \(count) bytes", errno: errno)
-            close(file)
+            if ownsDescriptor { close(file) }
             throw error
         }
         pointer = start
@@ -90,12 +105,19 @@ package final class SharedMemory: @unchecked Sendable {
         self.count = count
         self.name = name
         self.unlinksName = unlinksName
+        self.ownsDescriptor = ownsDescriptor
     }
 
     deinit {
         munmap(pointer, count)
-        close(descriptor)
+        if ownsDescriptor { close(descriptor) }
         if let name, unlinksName { shm_unlink(name) }
+    }
+
+    /// Bytes of its file that there are pages for.
+    package var resident: Int {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 ? Int(status.st_blocks) * 512 : 0
     }
 
     /// A wish: without it the memory is the same, only farther away.

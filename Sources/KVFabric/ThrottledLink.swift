@@ -11,17 +11,42 @@ package final class ThrottledLink: Link {
 
     /// - Parameters:
     ///   - segments: how many the sender may be ahead of the receiver (rounded up).
-    package init(
+    package convenience init(
         _ base: any Link, egress: Egress, segments: Int = 1024, wait strategy: WaitStrategy = .spinning
     ) throws(FabricError) {
-        let (bytes, overflow) = max(1, segments).multipliedReportingOverflow(by: MemoryLayout<UInt64>.size)
-        guard !overflow else { throw .invalid(field: "segments of a link", value: "\(segments)") }
-        let ring = try Ring.anonymous(label: "kv-deliveries", capacity: bytes)
-        producer = try RingProducer(ring, wait: strategy)
-        consumer = try RingConsumer(ring, wait: strategy)
+        let bytes = try Self.capacity(segments: segments)
+        try self.init(base, egress: egress, by: Ring.anonymous(label: "kv-deliveries", capacity: bytes), wait: strategy)
+    }
+
+    /// - Parameters:
+    ///   - ring: for the moments of delivery.
+    ///   - isMovable: as the base's.
+    package init(
+        _ base: any Link, egress: Egress, by ring: Ring, isMovable: Bool = false, wait strategy: WaitStrategy
+    ) throws(FabricError) {
+        producer = try RingProducer(ring, wait: strategy, isMovable: isMovable)
+        consumer = try RingConsumer(ring, wait: strategy, isMovable: isMovable)
         self.base = base
         self.egress = egress
         self.strategy = strategy
+    }
+
+    /// Bytes of a ring in which the sender may be so many segments ahead.
+    package static func capacity(segments: Int) throws(FabricError) -> Int {
+        let (bytes, overflow) = max(1, segments).multipliedReportingOverflow(by: MemoryLayout<UInt64>.size)
+        guard !overflow else { throw .invalid(field: "segments of a link", value: "\(segments)") }
+        return bytes
+    }
+
+    /// The sender also begins the egress's sequence again, which is of its process: for all links that share it.
+    package func take(_ end: LinkEnd) {
+        switch end {
+        case .sender:
+            producer.take()
+            egress.reset()
+        case .receiver: consumer.take()
+        }
+        base.take(end)
     }
 
     package var bytesSent: UInt64 { base.bytesSent }

@@ -18,11 +18,22 @@ package final class WorkerGroup: Sendable {
     /// - Parameters:
     ///   - cpus: one CPU a worker; a CPU may occur several times.
     ///   - node: preferred for the workers' memory, before anything is allocated; nil leaves the system's policy.
-    package init(label: String, cpus: [Int], node: Int?, wait strategy: WaitStrategy) {
+    package convenience init(label: String, cpus: [Int], node: Int?, wait strategy: WaitStrategy) {
+        self.init(label: label, cpus: cpus, node: node, board: JobBoard(label: label, count: cpus.count, wait: strategy), job: nil)
+    }
+
+    /// The same with a job for all times, which begins whenever the board's owner says so, perhaps another process.
+    package convenience init(
+        label: String, cpus: [Int], node: Int?, board: JobBoard, job: @escaping @Sendable (_ worker: Int) -> Void
+    ) {
+        self.init(label: label, cpus: cpus, node: node, board: board, job: .some(job))
+    }
+
+    private init(label: String, cpus: [Int], node: Int?, board: JobBoard, job: Crew.Job?) {
         self.label = label
         self.cpus = cpus
         self.node = node
-        crew = Crew(label: label, count: cpus.count, strategy: strategy)
+        crew = Crew(label: label, board: board, job: job)
         let nice = getpriority(0, 0)
         for (index, cpu) in cpus.enumerated() {
             crew.launch(Seat(label: label, index: index, cpu: cpu, node: node, nice: nice))
@@ -36,7 +47,7 @@ package final class WorkerGroup: Sendable {
     package var count: Int { cpus.count }
 
     /// For use inside jobs, by all workers of the group.
-    package var barrier: Barrier { crew.barrier }
+    package var barrier: Barrier { crew.board.barrier }
 
     /// What is not as asked: a worker not pinned, a memory policy refused, a worker that did not start.
     package var notes: [String] { crew.notes }

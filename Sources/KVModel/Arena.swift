@@ -61,10 +61,10 @@ package final class Arena: @unchecked Sendable {
     let partialBlocks: Int
     /// Query tokens of one unit of attention work.
     let unitTokens: Int
-    /// Units of attention work handed out so far.
-    let ticket = Atomic<Int>(0)
+    /// Units of attention work handed out so far. As the next one in the arena's memory, which workers of several processes may share.
+    let ticket: UnsafeMutablePointer<Atomic<Int>>
     /// Chunk tokens × layers done, for progress.
-    let progress = Atomic<Int>(0)
+    let progress: UnsafeMutablePointer<Atomic<Int>>
     package let chunkCapacity: Int
     package let region: Region
 
@@ -83,6 +83,7 @@ package final class Arena: @unchecked Sendable {
         let unitTokens = min(piece, max(16, (192 + group - 1) / group))
         let blocks = (context + Int(CKV_KEYS) - 1) / Int(CKV_KEYS)
         var layout = Layout()
+        let words = (ticket: layout.reserve(128), progress: layout.reserve(128))
         let offsets = Activation.allCases.map { activation -> BufferLayout in
             let (tokens, width) = Self.extent(activation, geometry, chunk: chunk, piece: piece)
             // Only what a matrix reads has an int8 form.
@@ -106,6 +107,8 @@ package final class Arena: @unchecked Sendable {
         let region = try Region.of(layout.bytes, for: "an arena", lent: try memory?(layout.bytes))
         let base = region.base
         self.region = region
+        ticket = (base + words.ticket).assumingMemoryBound(to: Atomic<Int>.self)
+        progress = (base + words.progress).assumingMemoryBound(to: Atomic<Int>.self)
         func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
         buffers = offsets.map { Buffer($0, base) }
         own = ownOffsets.map { (normed: Buffer($0[0], base), attended: Buffer($0[1], base)) }
@@ -127,11 +130,11 @@ package final class Arena: @unchecked Sendable {
 
     /// Between runs: no unit handed out, nothing done.
     package func reset() {
-        ticket.store(0, ordering: .relaxed)
-        progress.store(0, ordering: .relaxed)
+        ticket.pointee.store(0, ordering: .relaxed)
+        progress.pointee.store(0, ordering: .relaxed)
     }
 
-    package var tokenLayersDone: Int { progress.load(ordering: .relaxed) }
+    package var tokenLayersDone: Int { progress.pointee.load(ordering: .relaxed) }
 
     /// The last token's logits, [vocabulary].
     package var logits: UnsafePointer<Float> { UnsafePointer(self[.logits].floats) }

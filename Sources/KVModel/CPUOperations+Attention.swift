@@ -137,7 +137,7 @@ extension CPUOperations {
 
     /// The next unit of work, or nil when all are handed out; every worker draws one too many.
     private func draw(_ units: Int) -> Int? {
-        let unit = arena.ticket.wrappingAdd(1, ordering: .relaxed).oldValue - drawn
+        let unit = arena.ticket.pointee.wrappingAdd(1, ordering: .relaxed).oldValue - drawn
         return unit < units ? unit : nil
     }
 

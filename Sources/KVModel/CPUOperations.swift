@@ -1,5 +1,5 @@
 import CKVKernels
-import Synchronization
+package import Synchronization
 
 /// One worker's view of a team's forward pass on the CPU: splits each operation's work, orders the team by barriers.
 ///
@@ -18,6 +18,9 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     package var cache: KVCache
     /// Told of each layer's marks; worker 0 only.
     package weak var recorder: (any LayerRecorder)?
+
+    /// Where the worker notes the layer that it has begun, counted from 1, for those who watch it.
+    package var reached: UnsafeMutablePointer<Atomic<UInt32>>?
 
     private(set) var job = Job()
     var hazards = Hazards()
@@ -139,8 +142,9 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     }
 
     package func mark(_ mark: LayerMark, layer: Int) {
+        if mark == .begin, let reached { reached.pointee.store(UInt32(layer + 1), ordering: .relaxed) }
         guard worker == 0 else { return }
-        if mark == .end { arena.progress.add(job.positions.count, ordering: .relaxed) }
+        if mark == .end { arena.progress.pointee.add(job.positions.count, ordering: .relaxed) }
         recorder?.record(mark, layer: layer)
     }
 }

@@ -42,6 +42,14 @@ public struct Configuration: Sendable {
         case f32
     }
 
+    /// Where ranks run.
+    public enum RankMode: String, Sendable, CaseIterable {
+        /// As threads of this process.
+        case thread
+        /// Each as a process of its own, which may crash or be killed without taking the others along. The same bits.
+        case process
+    }
+
     public var model: ModelSource
     /// Positions that the KV-cache holds; 0 = what the model was trained for.
     public var contextLength = 0
@@ -64,6 +72,13 @@ public struct Configuration: Sendable {
     public var instructionSet: String?
     /// The longest that any wait of a run may take, in seconds.
     public var waitLimit = 300.0
+    public var rankMode = RankMode.thread
+    /// With `process`: seconds without a sign of life after which a stopped process is given up. One that merely waits for a CPU is waited for
+    /// thirty times as long.
+    public var silenceLimit = 1.0
+    /// With `process`: the program that is started for each rank. It calls ``RankMain/runIfAsked()`` first of all, as kvcpu does; by default
+    /// it is this very program, which then has to call that, too.
+    public var rankExecutable = "/proc/self/exe"
 
     public init(_ model: ModelSource) {
         self.model = model
@@ -105,7 +120,7 @@ public enum ModelSource: Sendable, Equatable, CustomStringConvertible {
 
 /// Why an engine cannot be opened or a run did not end well. The text names the file, field and value at fault.
 public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
-    public enum Code: String, Sendable {
+    public enum Code: String, Sendable, CaseIterable {
         /// The file is missing, broken or of a kind that this build cannot run.
         case model
         /// The request contradicts itself or the model (empty prompt, partition of another length, unknown token id).

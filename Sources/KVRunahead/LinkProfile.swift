@@ -2,7 +2,7 @@ package import KVFabric
 
 /// A simulated network between the ranks, for measurements: what a rank sends shares its egress's bandwidth, comes later by the latency and
 /// jitter, and waits for bursts of others' traffic. The bits stay the same.
-public struct LinkProfile: Sendable, Equatable {
+public struct LinkProfile: Sendable, Equatable, Codable {
     /// Bytes per second that leave a rank, for all others together; infinite: as the machine does.
     public var bandwidth = Double.infinity
     /// Seconds from a message's last byte to its delivery.

@@ -33,6 +33,13 @@ package struct Opening {
         if let threads = asked.threadsPerRank, !(1...1024).contains(threads) {
             throw EngineError(.request, "threads per rank is \(threads); it must be 1 to 1024")
         }
+        guard (0.05...3600).contains(asked.silenceLimit) else {
+            throw EngineError(.request, "the silence limit is \(asked.silenceLimit) s; it must be 0.05 to 3600")
+        }
+        if asked.rankMode == .process, RankMain.isRank {
+            throw EngineError(
+                .request, "this program was started as a rank and opens an engine: it must call RankMain.runIfAsked() first of all")
+        }
         if asked.strategy == .sequential {
             configuration.threadsPerRank = asked.threadsPerRank.map { $0 * asked.ranks }
             configuration.ranks = 1

@@ -46,26 +46,23 @@ public struct Timeline: Sendable {
 
 /// A rank's notes of one prefill, its times and its work. Allocates only at init.
 final class RankRecord: LayerRecorder, @unchecked Sendable {
-    // Written by one worker during a run, read between runs.
+    // Written by one worker during a run, read between runs, perhaps by another process.
     private static let marks = 5
+    private let region: Region
     private let times: UnsafeMutablePointer<UInt64>
     /// CPU time of the recording worker at the same marks.
     private let busy: UnsafeMutablePointer<UInt64>
     private let counts: UnsafeMutablePointer<Accounting.Work>
     private let layers: Int
 
-    init(layers: Int) {
+    init(layers: Int, in memory: RunMemory) throws(EngineError) {
         self.layers = layers
-        times = .allocate(capacity: layers * Self.marks)
-        busy = .allocate(capacity: layers * Self.marks)
-        counts = .allocate(capacity: layers)
-        reset()
-    }
-
-    deinit {
-        times.deallocate()
-        busy.deallocate()
-        counts.deallocate()
+        let marks = layers * Self.marks
+        let stamp = MemoryLayout<UInt64>.stride
+        region = try memory.region(2 * marks * stamp + layers * MemoryLayout<Accounting.Work>.stride, for: "a rank's record")
+        times = region.base.bindMemory(to: UInt64.self, capacity: marks)
+        busy = (region.base + marks * stamp).bindMemory(to: UInt64.self, capacity: marks)
+        counts = (region.base + 2 * marks * stamp).bindMemory(to: Accounting.Work.self, capacity: layers)
     }
 
     func reset() {

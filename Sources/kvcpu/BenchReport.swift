@@ -17,6 +17,7 @@ struct BenchRow: Encodable {
     let strategy: String
     let partition: String
     let link: String
+    let rankMode: String
     let kernels: String
     let activations: String
     let typeK: String
@@ -54,6 +55,7 @@ struct BenchRow: Encodable {
         self.strategy = strategy.rawValue
         self.partition = partition
         link = information.link.rawValue
+        rankMode = engine.configuration.rankMode.rawValue
         kernels = information.kernels
         activations = engine.configuration.activations.rawValue
         typeK = engine.configuration.cacheElement.rawValue

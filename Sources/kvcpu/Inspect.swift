@@ -104,6 +104,9 @@ struct Inspect: ParsableCommand {
                 "  rank \(index): CPUs \(rank.cpus.map(String.init).joined(separator: ",")), "
                 + (rank.node.map { "node \($0)" } ?? "no node") + "\n"
         }
+        if opening.configuration.rankMode == .process {
+            text += "  ranks are processes; one that is stopped is given up after \(opening.configuration.silenceLimit) s\n"
+        }
         return text + opening.placement.notes.map { "  \($0)\n" }.joined()
     }
 

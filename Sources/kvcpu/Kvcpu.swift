@@ -25,6 +25,8 @@ struct Kvcpu: AsyncParsableCommand {
 @main
 enum Main {
     static func main() async {
+        // Before anything else: an engine may have started this program as one of its ranks.
+        RankMain.runIfAsked()
         // A closed pipe is an error of write, not the end of the process without a word.
         signal(SIGPIPE, SIG_IGN)
         do {

@@ -46,6 +46,7 @@ extension Configuration.Strategy: ExpressibleByArgument {}
 extension Configuration.Link: ExpressibleByArgument {}
 extension Configuration.CacheElement: ExpressibleByArgument {}
 extension Configuration.Activations: ExpressibleByArgument {}
+extension Configuration.RankMode: ExpressibleByArgument {}
 
 /// What run and bench alike let choose of the computation.
 struct ComputingOptions: ParsableArguments {
@@ -65,12 +66,36 @@ struct ComputingOptions: ParsableArguments {
     )
     var throttle: String?
 
+    @OptionGroup var mode: RankOptions
+
     /// - Throws: `EngineError` naming what cannot be read.
     func apply(to configuration: inout Configuration) throws(EngineError) {
         configuration.link = link
         configuration.activations = activations
         configuration.instructionSet = isa
+        mode.apply(to: &configuration)
         configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
+    }
+}
+
+/// Where ranks run.
+struct RankOptions: ParsableArguments {
+    @Option(help: "thread: ranks are threads of this process; process: each is a process of its own")
+    var rankMode = Configuration.RankMode.thread
+    @Option(
+        parsing: .unconditional,
+        help: "With --rank-mode process: seconds without a sign of life after which a stopped rank is given up")
+    var rankTimeout = 1.0
+
+    func validate() throws {
+        guard (0.05...3600).contains(rankTimeout) else {
+            throw ValidationError("--rank-timeout is \(rankTimeout); it must be 0.05 to 3600")
+        }
+    }
+
+    func apply(to configuration: inout Configuration) {
+        configuration.rankMode = rankMode
+        configuration.silenceLimit = rankTimeout
     }
 }
 

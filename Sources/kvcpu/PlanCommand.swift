@@ -36,6 +36,7 @@ struct PlanCommand: AsyncParsableCommand {
     var activations = Configuration.Activations.int8
     @Option(help: "Instruction set of the kernels")
     var isa: String?
+    @OptionGroup var mode: RankOptions
     @OptionGroup var plans: PlanOptions
     @Option(name: [.short, .long], help: "md or json")
     var output = PlanFormat.md
@@ -106,6 +107,7 @@ struct PlanCommand: AsyncParsableCommand {
         configuration.activations = activations
         configuration.instructionSet = isa
         configuration.partition = .even
+        mode.apply(to: &configuration)
         plans.apply(to: &configuration)
         return configuration
     }

@@ -27,11 +27,13 @@ struct StatsReport {
 
     private var prefillSpeed: Double { Double(summary.promptTokens) / summary.prefillDuration }
 
+    private var processes: String { engine.configuration.rankMode == .process ? " in processes" : "" }
+
     func text() -> String {
         let information = engine.information
         var lines = [
             "model      \((information.modelPath as NSString).lastPathComponent) (\(information.architecture)), kernels \(information.kernels)",
-            "ranks      \(information.ranks) × \(information.threadsPerRank) threads, \(engine.configuration.strategy.rawValue), "
+            "ranks      \(information.ranks) × \(information.threadsPerRank) threads\(processes), \(engine.configuration.strategy.rawValue), "
                 + "link \(information.link.rawValue), partition \(summary.partition.map(String.init).joined(separator: ","))",
             String(
                 format: "prefill    %d tokens, TTFT %@ (%.1f tokens/s)", summary.promptTokens, duration(summary.timeToFirstToken),
@@ -91,7 +93,7 @@ struct StatsReport {
                 rows = work.rows
             }
         }
-        let model, architecture, kernels, link, strategy: String
+        let model, architecture, kernels, link, strategy, rankMode: String
         let ranks, threadsPerRank: Int
         let partition: [Int]
         let nPrompt, nGen: Int
@@ -109,7 +111,8 @@ struct StatsReport {
         let total = summary.accounting.total
         let json = JSON(
             model: information.modelPath, architecture: information.architecture, kernels: information.kernels,
-            link: information.link.rawValue, strategy: engine.configuration.strategy.rawValue, ranks: information.ranks,
+            link: information.link.rawValue, strategy: engine.configuration.strategy.rawValue,
+            rankMode: engine.configuration.rankMode.rawValue, ranks: information.ranks,
             threadsPerRank: information.threadsPerRank, partition: summary.partition, nPrompt: summary.promptTokens,
             nGen: summary.generatedTokens, ttftMs: summary.timeToFirstToken * 1e3, prefillMs: summary.prefillDuration * 1e3,
             prefillTs: prefillSpeed, tpotMs: summary.timePerOutputToken.map { $0 * 1e3 },

@@ -1,4 +1,4 @@
-// Linux calls that Swift cannot express: futex, affinity, memory policy, sealed memfd, pause.
+// Linux calls that Swift cannot express: futex, affinity, memory policy, sealed memfd, processes, pause.
 //
 // Calls that can fail return 0 or a positive errno value; nothing here prints, aborts or keeps state,
 // save for the one handle of libnuma, which is looked for once.
@@ -59,6 +59,25 @@ int ckv_libnuma_max_node(void);
 /// An anonymous memory file of this many bytes that can neither shrink nor grow (close-on-exec).
 /// Returns the descriptor or a negative errno.
 int ckv_memfd(const char *name, size_t bytes);
+
+/// The same without bytes as yet: to be enlarged by ftruncate, and sealed once it is complete.
+int ckv_memfd_growing(const char *name);
+/// From now on the file can neither shrink nor grow. Returns 0 or a positive errno.
+int ckv_memfd_seal(int file);
+
+/// Starts a program that finds the end of a pipe as its descriptor 3, `descriptors` as 4, 5, …, and no others but the standard
+/// streams (of which the input is empty); in a process group of its own, with no signal blocked or ignored, and `variable`
+/// ("NAME=value") added to the environment. `arguments` ends with NULL. The pipe's other end is `*lifeline`, the caller's: when it
+/// is closed, the program's end has its end of file. At most 15 descriptors. Returns 0 or a positive errno.
+int ckv_process_start(const char *program, const char *const *arguments, const char *variable, const int *descriptors,
+                      int count, int32_t *pid, int *lifeline);
+
+/// Asks whether a child has ended, or waits until it has. Returns 0 while it runs, 1 if it has ended just now (the signal or
+/// exit code is told), -1 if it is no child of ours any more.
+int ckv_process_reap(int32_t pid, int wait, int *killed_by, int *exit_code);
+
+/// The state of a process as /proc says it: R, S, D (runs or waits), T, t (stopped), Z, X (ended); 0 if there is none.
+char ckv_process_state(int32_t pid);
 
 /// Start time of a process in clock ticks since boot; 0 if it has ended (or waits to be reaped).
 /// With the pid it names a process for good: pids come back, start times do not.

@@ -4,7 +4,7 @@ import KVModel
 /// The exchange of tensor/sequence parallelism (paper section 2, its baseline TSP) and of zigzag context parallelism: in each layer, send the
 /// own keys and values to every other rank, receive every other's, and wait until all ranks have done so; only then attend.
 final class AllGatherAttention: Attention, @unchecked Sendable {
-    // `prepare` writes between runs; the workers only read during one.
+    // `prepare` writes before the team's workers meet at the beginning of a run; they only read after that.
 
     /// Another rank, and the ways to it and from it.
     struct Peer {
@@ -22,20 +22,23 @@ final class AllGatherAttention: Attention, @unchecked Sendable {
     private var peers: [Peer] = []
     private var barrier: Barrier?
 
-    init(rank: Int, cache: KVCache, record: RankRecord, state: RunState) {
+    init(rank: Int, ranks: Int, cache: KVCache, record: RankRecord, state: RunState) {
         self.rank = rank
         self.cache = cache
         self.record = record
         self.state = state
+        peers.reserveCapacity(ranks)
     }
 
-    /// Sets the next run up.
+    /// Sets the next run up; `add` then names the other ranks that take part. Allocates nothing.
     /// - Parameter barrier: of all ranks that take part.
-    func prepare(own: Positions, peers: [Peer], barrier: Barrier) {
+    func prepare(own: Positions, barrier: Barrier) {
         self.own = own
-        self.peers = peers
         self.barrier = barrier
+        peers.removeAll(keepingCapacity: true)
     }
+
+    func add(_ peer: Peer) { peers.append(peer) }
 
     func exchange(layer: Int, on operations: any Operations) throws(Stopped) {
         // The own rows are in the cache once all workers are here.

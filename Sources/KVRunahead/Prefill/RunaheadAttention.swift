@@ -7,7 +7,7 @@ import KVModel
 /// The receive comes after the chunk's own projections, so that it overlaps with them; the send before attention, so that the next
 /// rank does not wait for it.
 final class RunaheadAttention: Attention, @unchecked Sendable {
-    // `prepare` writes between runs; the workers only read during one.
+    // `prepare` writes before the team's workers meet at the beginning of a run; they only read after that.
     private let rank: Int
     private let state: RunState
     private let record: RankRecord
@@ -24,7 +24,7 @@ final class RunaheadAttention: Attention, @unchecked Sendable {
         self.state = state
     }
 
-    /// Sets the next run up.
+    /// Sets the next run up. Allocates nothing.
     func prepare(chunk: Range<Int>, before: (any Link)?, after: (any Link)?) {
         self.chunk = chunk
         self.before = before

@@ -2,10 +2,17 @@ import KVFabric
 import KVModel
 
 /// The ways between ranks: a chain for KV-Runahead, a link of every ordered pair and barriers for all-gathers. Each is made when it is first
-/// needed, by `prepare`.
-final class Connections {
+/// needed, by `prepare`; where ranks are processes, all have all of them, and say at a run's begin which ends they are.
+final class Connections: @unchecked Sendable {
+    // Sendable by hand: made and reset between runs, read by workers during one.
     let kind: Configuration.Link
-    private let ranks: Int
+    /// What becomes of a link from a rank, for tests: one that fails.
+    typealias Detour = @Sendable (_ from: Int, any Link) -> any Link
+
+    private let nodes: [Int?]
+    private var ranks: Int { nodes.count }
+    private let memory: RunMemory
+    private let detour: Detour?
     private let rows: Rows
     private let wait: WaitStrategy
     private let profile: LinkProfile?
@@ -42,53 +49,94 @@ final class Connections {
         }
     }
 
-    init(_ kind: Configuration.Link, ranks: Int, rows: Rows, wait: WaitStrategy, throttle profile: LinkProfile?) {
+    /// - Parameter nodes: each rank's, for the memory that it reads.
+    init(
+        _ kind: Configuration.Link, nodes: [Int?], rows: Rows, wait: WaitStrategy, throttle profile: LinkProfile?,
+        in memory: RunMemory, detour: Detour? = nil
+    ) {
         self.kind = kind
-        self.ranks = ranks
+        self.nodes = nodes
         self.rows = rows
         self.wait = wait
         self.profile = profile
-        egresses = profile.map { profile in (0..<ranks).map { profile.egress(rank: $0) } } ?? []
+        self.memory = memory
+        self.detour = detour
+        egresses = profile.map { profile in nodes.indices.map { profile.egress(rank: $0) } } ?? []
     }
 
     /// Makes what a strategy needs and is not there yet.
     /// - Throws: `EngineError` when the system gives no memory.
     func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
         if strategy == .runahead {
-            while chain.count < ranks - 1 { chain.append(try link(from: chain.count, bytes: rows.chainRing)) }
+            while chain.count < ranks - 1 {
+                chain.append(try link(from: chain.count, to: chain.count + 1, bytes: rows.chainRing))
+            }
         }
         guard strategy.gathers, barriers.isEmpty else { return }
         var mesh: [[(any Link)?]] = []
         for from in 0..<ranks {
             var links: [(any Link)?] = []
-            for to in 0..<ranks { links.append(from == to ? nil : try link(from: from, bytes: rows.meshRing(ranks))) }
+            for to in 0..<ranks { links.append(from == to ? nil : try link(from: from, to: to, bytes: rows.meshRing(ranks))) }
             mesh.append(links)
         }
         self.mesh = mesh
-        barriers = (1...ranks).map { Barrier(count: $0, wait: wait) }
-    }
-
-    private func link(from rank: Int, bytes: Int) throws(EngineError) -> any Link {
-        do {
-            let link: any Link =
-                switch kind {
-                case .ring: try RingLink(capacity: bytes, wait: wait)
-                case .shared, .auto: try SharedCacheLink(wait: wait)
-                }
-            return egresses.isEmpty ? link : try ThrottledLink(link, egress: egresses[rank], wait: wait)
-        } catch { throw EngineError(.system, "link between ranks: \(error)") }
-    }
-
-    /// The other ranks as one sees them in an all-gather.
-    func peers(of rank: Int, among active: [(rank: Int, positions: Positions)]) -> [AllGatherAttention.Peer] {
-        active.compactMap { other in
-            guard other.rank != rank, let there = mesh[rank][other.rank], let back = mesh[other.rank][rank] else { return nil }
-            return .init(rank: other.rank, positions: other.positions, there: there, back: back)
+        barriers = try (1...ranks).map { (count) throws(EngineError) in
+            Barrier(count: count, wait: wait, in: try memory.lines(Barrier.lines))
         }
     }
 
-    /// Of so many ranks.
-    func barrier(_ count: Int) -> Barrier { barriers[count - 1] }
+    private func link(from rank: Int, to receiver: Int, bytes: Int) throws(EngineError) -> any Link {
+        let node = nodes[receiver]
+        let isMovable = memory.isShared
+        do {
+            var link: any Link =
+                switch kind {
+                case .ring:
+                    try RingLink(try memory.ring("kv-link", capacity: bytes, node: node), isMovable: isMovable, wait: wait)
+                case .shared, .auto:
+                    try SharedCacheLink(
+                        try memory.ring("kv-descriptors", capacity: SharedCacheLink.capacity(segments: 1024), node: node),
+                        isMovable: isMovable, wait: wait)
+                }
+            if !egresses.isEmpty {
+                link = try ThrottledLink(
+                    link, egress: egresses[rank],
+                    by: try memory.ring("kv-deliveries", capacity: ThrottledLink.capacity(segments: 1024), node: node),
+                    isMovable: isMovable, wait: wait)
+            }
+            return detour?(rank, link) ?? link
+        } catch let error as EngineError { throw error } catch { throw EngineError(.system, "link between ranks: \(error)") }
+    }
+
+    // MARK: A rank's ends, at a run's begin
+
+    /// Tells a rank of its neighbours among those that take part. Allocates nothing.
+    func join(_ rank: Rank, _ book: OrderBook) {
+        let index = rank.index
+        let chunk = book[index]
+        let place = (0..<index).reduce(0) { $0 + (book[$1].isEmpty ? 0 : 1) }
+        let isLast = (index + 1..<ranks).allSatisfy { book[$0].isEmpty }
+        let before = place == 0 ? nil : chain[place - 1]
+        let after = isLast ? nil : chain[place]
+        before?.take(.receiver)
+        after?.take(.sender)
+        rank.runahead.prepare(chunk: chunk.first, before: before, after: after)
+    }
+
+    /// Tells a rank of all others that take part. Allocates nothing.
+    func gather(_ rank: Rank, _ book: OrderBook) {
+        let index = rank.index
+        let count = (0..<ranks).reduce(0) { $0 + (book[$1].isEmpty ? 0 : 1) }
+        rank.allGather.prepare(own: book[index], barrier: barriers[count - 1])
+        for other in 0..<ranks where other != index && !book[other].isEmpty {
+            guard let there = mesh[index][other], let back = mesh[other][index] else { continue }
+            there.take(.sender)
+            back.take(.receiver)
+            rank.allGather.add(.init(rank: other, positions: book[other], there: there, back: back))
+        }
+    }
+
+    // MARK: Their owner's side
 
     /// Drops what an interrupted run left; between runs.
     func reset() throws(EngineError) {

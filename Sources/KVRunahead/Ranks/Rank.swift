@@ -1,9 +1,10 @@
 import KVFabric
 import KVModel
 
-/// Workers that compute together, with their own scratch: a virtual rank's group on its chunk of a prompt, or all groups as one team.
+/// Workers that compute together, with their own scratch: a virtual rank's group on its chunk of a prompt, or all groups as one team. They may be
+/// of several processes, each of which has the operations of its own workers.
 final class Rank: @unchecked Sendable {
-    // Its mutable state is the seam's, which is set between runs.
+    // Its workers write disjoint parts; `alone`'s and the exchanges' state is set by worker 0 before the others read it.
     let index: Int
     let arena: Arena
     let cache: KVCache
@@ -11,24 +12,14 @@ final class Rank: @unchecked Sendable {
     let runahead: RunaheadAttention
     let allGather: AllGatherAttention
     let alone = LocalAttention()
+    /// The groups whose workers take part.
+    let groups: [Int]
     private let team: BarrierTeam
-    private let operations: [CPUOperations]
-    private let shares: [Share]
-    private let seam: Seam
-
-    /// A group's part of every run. A struct's closure is handed on as it is; one taken from an array of closures would be wrapped
-    /// anew, on the heap, for every token.
-    private struct Share {
-        let group: WorkerGroup
-        let job: @Sendable (Int) -> Void
-    }
-
-    /// How the run at hand exchanges keys and values.
-    private final class Seam: @unchecked Sendable {
-        // Written between runs, read during one.
-        var attention: any Attention
-        init(_ attention: any Attention) { self.attention = attention }
-    }
+    /// Each group's workers' places in the team, nil for those that do not take part.
+    private let places: [[Int?]]
+    /// By place; nil for another process's worker.
+    private let operations: [CPUOperations?]
+    private let architecture: any Architecture
 
     /// What teams of one engine have in common.
     struct Common {
@@ -37,87 +28,111 @@ final class Rank: @unchecked Sendable {
         let angles: Angles
         let context: Int
         let state: RunState
+        let memory: RunMemory
+        /// Each group's CPUs and node.
+        let placement: [Placement.Rank]
+        /// Where each group's workers get their orders.
+        let boards: [JobBoard]
+        /// The groups whose workers are of this process.
+        let here: Range<Int>
+        /// Where each group notes the layer that it has begun.
+        let watch: Watch
     }
 
+    /// A rank's own group.
+    convenience init(_ index: Int, _ common: Common, cache: KVCache) throws(EngineError) {
+        let count = common.placement[index].cpus.count
+        let places = common.placement.indices.map { group in
+            (0..<common.placement[group].cpus.count).map { group == index ? $0 : nil }
+        }
+        try self.init(
+            index: index, label: "rank \(index)", places: places, count: count, barrier: common.boards[index].barrier, common,
+            cache: cache, chunk: common.context, node: common.placement[index].node, records: true)
+    }
+
+    /// All groups as one team. Of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
+    /// switches.
     /// - Parameters:
-    ///   - groups: whose workers take part: all of one group, with its own barrier.
-    ///   - onePerCPU: of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
-    ///     switches; for several groups.
     ///   - chunk: the most tokens of a run.
     ///   - records: takes times and work down.
-    /// - Throws: `EngineError` when there is no memory.
-    init(
-        index: Int, label: String, groups: [WorkerGroup], onePerCPU: Bool, _ common: Common, cache: KVCache, chunk: Int,
-        records: Bool
+    convenience init(
+        together label: String, _ common: Common, cache: KVCache, chunk: Int, records: Bool
     ) throws(EngineError) {
-        let model = common.model
-        let (places, count) = Self.places(groups, onePerCPU: onePerCPU)
-        // A member with a CPU of its own may spin.
-        let barrier = onePerCPU ? Barrier(count: count, wait: .spinning) : groups[0].barrier
-        let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
-        let arena: Arena
-        do {
-            arena = try Arena(model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count)
-        } catch { throw EngineError(.memory, error.description) }
-        let operations = (0..<count).map {
-            CPUOperations(
-                weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
-                worker: $0)
-        }
-        let record = RankRecord(layers: model.geometry.layers)
-        if records { operations.first?.recorder = record }
-        let seam = Seam(alone)
-        let architecture = model.architecture
-        shares = zip(groups, places).compactMap { group, places in
-            guard places.contains(where: { $0 != nil }) else { return nil }
-            return Share(group: group) { worker in
-                guard let place = places[worker] else { return }
-                // A stop is reported by whoever raised it (see RunState).
-                try? architecture.forward(on: operations[place], attention: seam.attention)
-            }
-        }
-        runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
-        allGather = AllGatherAttention(rank: index, cache: cache, record: record, state: common.state)
-        self.index = index
-        self.cache = cache
-        self.team = team
-        self.arena = arena
-        self.operations = operations
-        self.record = record
-        self.seam = seam
-    }
-
-    /// Each group's workers' places in the team, nil for those that do not take part; and how many do.
-    private static func places(_ groups: [WorkerGroup], onePerCPU: Bool) -> ([[Int?]], Int) {
         var taken: Set<Int> = []
         var count = 0
-        let places = groups.map { group in
-            group.cpus.map { cpu -> Int? in
-                guard taken.insert(cpu).inserted || !onePerCPU else { return nil }
+        let places = common.placement.map { rank in
+            rank.cpus.map { cpu -> Int? in
+                guard taken.insert(cpu).inserted else { return nil }
                 count += 1
                 return count - 1
             }
         }
-        return (places, count)
+        // A member with a CPU of its own may spin.
+        let barrier = Barrier(count: count, wait: .spinning, in: try common.memory.lines(Barrier.lines))
+        try self.init(
+            index: 0, label: label, places: places, count: count, barrier: barrier, common, cache: cache, chunk: chunk, node: nil,
+            records: records)
     }
 
-    /// Starts computing a chunk; the groups' `join` tells when it is done. Allocates nothing.
-    func start(_ job: CPUOperations.Job, exchange attention: any Attention, cache: KVCache) {
+    /// - Throws: `EngineError` when there is no memory.
+    private init(
+        index: Int, label: String, places: [[Int?]], count: Int, barrier: Barrier, _ common: Common, cache: KVCache, chunk: Int,
+        node: Int?, records: Bool
+    ) throws(EngineError) {
+        let model = common.model
+        let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
+        let arena: Arena
+        do throws(ModelError) {
+            arena = try Arena(
+                model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count,
+                in: { (bytes) throws(ModelError) in
+                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch {
+                        throw ModelError(.memory, error.description)
+                    }
+                })
+        } catch { throw EngineError(.memory, error.description) }
+        var operations = [CPUOperations?](repeating: nil, count: count)
+        for group in common.here {
+            for place in places[group].compactMap({ $0 }) {
+                operations[place] = CPUOperations(
+                    weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
+                    worker: place)
+            }
+            if let first = places[group].compactMap({ $0 }).first { operations[first]?.reached = common.watch.layer(group) }
+        }
+        let record = try RankRecord(layers: model.geometry.layers, in: common.memory)
+        if records { operations.first??.recorder = record }
+        runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
+        allGather = AllGatherAttention(
+            rank: index, ranks: places.count, cache: cache, record: record, state: common.state)
+        self.index = index
+        self.cache = cache
+        self.team = team
+        self.arena = arena
+        self.record = record
+        self.places = places
+        self.operations = operations
+        groups = places.indices.filter { group in places[group].contains { $0 != nil } }
+        architecture = model.architecture
+    }
+
+    /// Makes ready for the next run; between runs, by the ranks' owner.
+    func reset() {
+        team.reset()
         arena.reset()
         record.reset()
-        seam.attention = attention
-        for operations in operations {
-            operations.cache = cache
-            operations.prepare(job)
-        }
-        for share in shares { share.group.start(share.job) }
     }
 
-    /// Forgets what an interrupted run left; between runs.
-    func reset() { team.reset() }
+    /// Waits until the team's workers are here.
+    func synchronise(group: Int, worker: Int) throws(Stopped) {
+        if let place = places[group][worker] { try team.synchronise(worker: place) }
+    }
 
-    /// Waits for the groups until `deadline`.
-    func join(deadline: UInt64) throws(FabricError) {
-        for share in shares { try share.group.join(deadline: deadline) }
+    /// One worker's part of a run. Allocates nothing. A stop is reported by whoever raised it (see RunState).
+    func compute(_ job: CPUOperations.Job, group: Int, worker: Int, exchange attention: any Attention, cache: KVCache) {
+        guard let place = places[group][worker], let operations = operations[place] else { return }
+        operations.cache = cache
+        operations.prepare(job)
+        try? architecture.forward(on: operations, attention: attention)
     }
 }

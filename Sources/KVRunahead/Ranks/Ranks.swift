@@ -1,7 +1,7 @@
 package import KVFabric
 package import KVModel
 
-/// All virtual ranks of an engine, the links between them, and the decoder over their workers. Used by one thread at a time.
+/// All virtual ranks of an engine, as threads or as processes: orders prefills and decodes, and reads what came of them. Used by one thread at a time.
 package final class Ranks: @unchecked Sendable {
     // Its mutable state belongs to the engine's queue.
     package let model: Model
@@ -9,20 +9,29 @@ package final class Ranks: @unchecked Sendable {
     package let placement: Placement
     package let configuration: Configuration
     package let contextLength: Int
-    package var link: Configuration.Link { connections.kind }
-    let state: RunState
-    let ranks: [Rank]
+    package let link: Configuration.Link
     /// Where prompts are cut.
     package let planner: Planner
-    private let groups: [WorkerGroup]
-    private let common: Rank.Common
-    private let connections: Connections
-    private let decoder: Decoder
-    /// All workers as one team, for the sequential strategy on several ranks.
-    private var together: Rank?
-    /// The cache that holds the sequence, and how many positions of it.
-    package private(set) var cache: KVCache
+    private let plan: Station.Plan
+    /// Those of the packed weights, where ranks are processes.
+    private let weightMemory: SharedMemory?
+    private var workforce: Workforce
+    /// What the processes have from their beginning.
+    private var needs: Needs
+    /// A process failed: there will be others, and the sequence is lost.
+    private var isGivenUp = false
+    /// The rank whose cache holds the sequence, and how many positions of it.
+    private var holder = 0
     package private(set) var length = 0
+    /// Who computed the last token.
+    private var finished: Rank?
+
+    private var station: Station { workforce.station }
+    var ranks: [Rank] { station.ranks }
+    /// The cache that holds the sequence.
+    package var cache: KVCache { ranks[holder].cache }
+    /// Of ranks that are processes, as of now.
+    package var processIDs: [Int32] { workforce.pids }
 
     /// What one prefill took.
     package struct Prefill: Sendable {
@@ -35,69 +44,86 @@ package final class Ranks: @unchecked Sendable {
         package let bytesHandedOver: UInt64
     }
 
-    /// Starts the worker groups, packs the weights by them, reserves caches and scratch.
+    /// Starts the workers, packs the weights by them, reserves caches and scratch.
     /// - Parameters:
-    ///   - packed: the model's weights where they are in memory already.
+    ///   - packed: the model's weights where they are in memory already; for threads.
+    ///   - detour: for tests, what becomes of links; for threads.
     ///   - progress: told of the packed fraction now and then.
     /// - Throws: `EngineError`.
-    package init(
+    package convenience init(
         model: Model, weights packed: WeightCopy? = nil, configuration: Configuration, placement: Placement,
         contextLength: Int, planner: Planner = Planner(), progress: (Double) -> Void
     ) throws(EngineError) {
-        let state = RunState(waitLimit: configuration.waitLimit)
-        let wait = WaitStrategy(oversubscribed: placement.oversubscribed)
-        let groups = placement.ranks.enumerated().map { index, rank in
-            WorkerGroup(label: "rank \(index)", cpus: rank.cpus, node: rank.node, wait: wait)
-        }
-        let weights: WeightCopy
-        do { weights = if let packed { packed } else { try WeightCopy(model.weights) } } catch {
-            throw EngineError(.memory, error.description)
-        }
-        if !weights.isPacked { Self.pack(weights, by: groups, progress: progress) }
-        let geometry = model.geometry
-        let angles = Angles(geometry.rotary, positions: contextLength)
+        try self.init(
+            model: model, weights: packed, configuration: configuration, placement: placement, contextLength: contextLength,
+            planner: planner, detour: nil, progress: progress)
+    }
+
+    init(
+        model: Model, weights packed: WeightCopy?, configuration: Configuration, placement: Placement, contextLength: Int,
+        planner: Planner, detour: Connections.Detour?, progress: (Double) -> Void
+    ) throws(EngineError) {
         let link = Self.resolve(configuration.link, placement)
-        let type = CacheType(configuration.cacheElement)
-        func cache() throws(EngineError) -> KVCache {
-            do { return try KVCache(geometry, type: type, capacity: contextLength) } catch {
+        let plan = Station.Plan(
+            placement: placement.ranks, isOversubscribed: placement.oversubscribed, contextLength: contextLength, link: link,
+            cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit, throttle: configuration.throttle)
+        // A few ranks have everything from the beginning, so that no strategy needs other processes.
+        let needs: Needs = placement.ranks.count <= 8 ? [.chain, .gathers, .together] : Needs(configuration.strategy)
+        switch configuration.rankMode {
+        case .thread:
+            weightMemory = nil
+            do { weights = if let packed { packed } else { try WeightCopy(model.weights) } } catch {
                 throw EngineError(.memory, error.description)
             }
+            let station = try Station(
+                plan, model: model, weights: weights, memory: RunMemory(), here: plan.placement.indices,
+                needs: Needs(configuration.strategy), detour: detour)
+            workforce = Workforce(threads: station, plan)
+        case .process:
+            let memory: SharedMemory
+            do {
+                memory = try .anonymous(label: "kvcpu-weights", count: model.weights.bytes)
+                weights = try WeightCopy(model.weights, in: Region(base: memory.pointer, bytes: memory.count, owner: memory))
+            } catch { throw EngineError(.memory, "the weights: \(error)") }
+            weightMemory = memory
+            workforce = try Workforce(processes: plan, configuration, model: model, weights: weights, in: memory, needs: needs)
         }
-        let shared = try cache()
-        let common = Rank.Common(model: model, weights: weights, angles: angles, context: contextLength, state: state)
-        var ranks: [Rank] = []
-        for (index, group) in groups.enumerated() {
-            ranks.append(
-                try Rank(
-                    index: index, label: "rank \(index)", groups: [group], onePerCPU: false, common,
-                    cache: link == .ring && index > 0 ? try cache() : shared, chunk: contextLength, records: true))
-        }
-        decoder = try Decoder(groups: groups, common, cache: shared)
-        connections = Connections(
-            link, ranks: groups.count, rows: .init(geometry, type: type, context: contextLength), wait: wait,
-            throttle: configuration.throttle)
+        self.plan = plan
         self.model = model
-        self.weights = weights
         self.placement = placement
         self.configuration = configuration
         self.contextLength = contextLength
-        self.state = state
-        self.groups = groups
-        self.common = common
-        self.ranks = ranks
+        self.link = link
         self.planner = planner
-        self.cache = shared
-        try prepare(configuration.strategy)
+        self.needs = needs
+        if !weights.isPacked { try pack(progress: progress) }
     }
 
     /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.
     /// - Throws: `EngineError` when there is no memory.
     package func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
-        try connections.prepare(strategy)
-        guard strategy == .sequential, ranks.count > 1, together == nil else { return }
-        together = try Rank(
-            index: 0, label: "all ranks", groups: groups, onePerCPU: true, common, cache: ranks[0].cache, chunk: contextLength,
-            records: true)
+        try ready(Needs(strategy))
+        try station.prepare(strategy)
+    }
+
+    /// Puts new processes in the place of those of which one has failed, or which lack something.
+    private func ready(_ more: Needs) throws(EngineError) {
+        guard let weightMemory, isGivenUp || workforce.isBroken || !needs.isSuperset(of: more) else { return }
+        giveUp()
+        needs.formUnion(more)
+        workforce = try Workforce(
+            processes: plan, configuration, model: model, weights: weights, in: weightMemory, needs: needs)
+        isGivenUp = false
+    }
+
+    /// Ends the processes; what they have computed is lost.
+    private func giveUp() {
+        guard weightMemory != nil else { return }
+        workforce.shutdown()
+        isGivenUp = true
+        length = 0
+        holder = 0
+        finished = nil
     }
 
     // MARK: Prompt phase
@@ -118,37 +144,35 @@ package final class Ranks: @unchecked Sendable {
         let usual = strategy == nil || strategy == configuration.strategy
         let strategy = strategy ?? configuration.strategy
         let partition = partition ?? (usual || strategy == .runahead ? configuration.partition : .even)
+        if allLogits != nil { try ready(.allLogits) }
         try prepare(strategy)
-        let planned = strategy == .runahead ? try plan(partition, tokens.count, progress: progress) : nil
+        let planned = strategy == .runahead ? try self.plan(partition, tokens.count, progress: progress) : nil
         let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, planned: planned)
+        // Planning may have met a failure, too.
+        try ready([])
         length = 0
-        try reset()
-        let crew = strategy == .sequential ? [together ?? ranks[0]] : ranks
+        try station.reset()
+        let crew = strategy == .sequential ? [station.together ?? ranks[0]] : ranks
         let active = crew.filter { !chunks[$0.index].isEmpty }
         guard let last = active.first(where: { chunks[$0.index].upperBound == tokens.count }) else {
             throw EngineError(.request, "the prompt is empty")
         }
-        let handedOver = connections.bytesSent
-        connect(active, strategy, chunks)
+        write(strategy, tokens, chunks, last: last, allLogits)
+        let handedOver = station.connections.bytesSent
         let start = MonotonicClock.now
-        let failure: EngineError? = tokens.withUnsafeBufferPointer { buffer in
-            for rank in active {
-                var job = CPUOperations.Job()
-                job.positions = chunks[rank.index]
-                job.keys = strategy.gathers ? tokens.count : job.positions.upperBound
-                job.isDense = strategy == .tsp
-                job.tokens = buffer.baseAddress.map { $0 + job.positions.lowerBound }
-                job.logits = allLogits.map { .all($0) } ?? (rank === last ? .last : .none)
-                rank.start(job, exchange: exchange(rank, strategy), cache: rank.cache)
-            }
-            let total = Double(tokens.count * model.geometry.layers)
-            return join(active) {
-                progress(Double(active.reduce(0) { $0 + $1.arena.tokenLayersDone }) / total)
+        for rank in active { for group in rank.groups { workforce.start(group) } }
+        let total = Double(tokens.count * model.geometry.layers)
+        for rank in active {
+            for group in rank.groups {
+                try join(group) { progress(Double(active.reduce(0) { $0 + $1.arena.tokenLayersDone }) / total) }
             }
         }
         let end = MonotonicClock.now
-        if let failure { throw failure }
-        cache = last.cache
+        try ended()
+        if let allLogits, let computed = station.allLogits {
+            allLogits.update(from: computed, count: tokens.count * model.geometry.vocabulary)
+        }
+        holder = last.index
         length = tokens.count
         finished = last
         let none = [Accounting.Work](repeating: .init(), count: model.geometry.layers)
@@ -158,62 +182,44 @@ package final class Ranks: @unchecked Sendable {
                 spans: active.flatMap { $0.record.spans(rank: $0.index, since: start) }, ranks: ranks.count),
             accounting: Accounting(
                 work: chunks.indices.map { index in active.first { $0.index == index }?.record.work ?? none }),
-            bytesHandedOver: connections.bytesSent - handedOver)
+            bytesHandedOver: station.connections.bytesSent - handedOver)
         if strategy == .runahead { learn(partition, run) }
         return run
     }
 
-    private func exchange(_ rank: Rank, _ strategy: Configuration.Strategy) -> any Attention {
-        switch strategy {
-        case .sequential, .runahead: rank.runahead
-        case .tsp, .tspCausal, .zigzag: rank.allGather
+    private func write(
+        _ strategy: Configuration.Strategy, _ tokens: [Int32], _ chunks: [Positions], last: Rank,
+        _ allLogits: UnsafeMutablePointer<Float>?
+    ) {
+        var order = Order(strategy == .sequential && station.together != nil ? .together : .prefill)
+        order.strategy = strategy
+        order.allLogits = allLogits != nil
+        order.tokens = tokens.count
+        order.rank = last.index
+        let book = station.book
+        book.order = order
+        book.setTokens(tokens)
+        for (index, chunk) in chunks.enumerated() { book[index] = chunk }
+        station.callersLogits = allLogits
+    }
+
+    /// Waits for a group. No deadline of its own: every wait of a rank has one, and computing ends.
+    private func join(_ group: Int, meanwhile: () -> Void) throws(EngineError) {
+        do { try workforce.join(group, meanwhile: meanwhile) } catch {
+            giveUp()
+            throw error
         }
     }
 
-    /// Tells the ranks that take part of each other. Those without a token are left out.
-    private func connect(_ active: [Rank], _ strategy: Configuration.Strategy, _ chunks: [Positions]) {
-        if !strategy.gathers {
-            let chain = connections.chain
-            for (place, rank) in active.enumerated() {
-                rank.runahead.prepare(
-                    chunk: chunks[rank.index].first, before: place == 0 ? nil : chain[place - 1],
-                    after: place == active.count - 1 ? nil : chain[place])
-            }
-        } else {
-            let parts = active.map { (rank: $0.index, positions: chunks[$0.index]) }
-            for rank in active {
-                rank.allGather.prepare(
-                    own: chunks[rank.index], peers: connections.peers(of: rank.index, among: parts),
-                    barrier: connections.barrier(active.count))
-            }
+    /// - Throws: the reason for which the run ended early.
+    private func ended() throws(EngineError) {
+        guard let error = station.state.error else { return }
+        // A process that has ended is why others got no further.
+        if error.code == .rank, let fault = workforce.fault {
+            giveUp()
+            throw fault
         }
-    }
-
-    /// The rank that ended the last prefill.
-    private var finished: Rank?
-
-    /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
-    /// computing ends.
-    private func join(_ active: [Rank], progress: () -> Void) -> EngineError? {
-        for rank in active {
-            while true {
-                do {
-                    try rank.join(deadline: MonotonicClock.now + 50_000_000)
-                    break
-                } catch {
-                    // Only the slice has passed.
-                    progress()
-                }
-            }
-        }
-        return state.error
-    }
-
-    private func reset() throws(EngineError) {
-        state.reset()
-        for rank in ranks { rank.reset() }
-        together?.reset()
-        try connections.reset()
+        throw error
     }
 
     private func check(_ tokens: [Int32]) throws(EngineError) {
@@ -232,57 +238,67 @@ package final class Ranks: @unchecked Sendable {
 
     /// Forgets the sequence: decoding then begins at position 0.
     package func clear() throws(EngineError) {
-        try reset()
+        try ready([])
+        try station.reset()
         length = 0
         finished = nil
     }
 
-    /// Appends one token to the sequence and computes its logits. Allocates nothing.
-    /// - Throws: `EngineError` when the context is full, a wait failed or the run was cancelled.
+    /// Appends one token to the sequence and computes its logits, by the workers of all ranks as one team, on the cache of the rank that ended the
+    /// prefill. Allocates nothing.
+    /// - Throws: `EngineError` when the context is full, a rank or a wait failed, or the run was cancelled.
     package func decode(_ id: Int32) throws(EngineError) {
+        guard !isGivenUp else {
+            throw EngineError(.rank, "a rank has failed and the sequence is lost: compute the prompt again")
+        }
         guard length < contextLength else {
             throw EngineError(.context, "the context of \(contextLength) positions (-c) is full")
         }
         guard id >= 0, Int(id) < model.geometry.vocabulary else {
             throw EngineError(.request, "token \(id) is not in the vocabulary of \(model.geometry.vocabulary)")
         }
-        try decoder.step(id, at: length, cache: cache)
+        let station = station
+        station.decoder.reset()
+        station.watch.reset(ranks: ranks.count)
+        var order = Order(.decode)
+        order.rank = holder
+        order.position = length
+        station.book.order = order
+        station.book.token.pointee = id
+        for group in station.decoder.groups { workforce.start(group) }
+        let deadline = station.state.deadline
+        for group in station.decoder.groups {
+            do { try workforce.join(group, deadline: deadline) } catch {
+                let position = length
+                giveUp()
+                throw EngineError(error.code, "decode at position \(position): \(error)")
+            }
+        }
+        try ended()
         length += 1
         finished = nil
     }
 
     /// The last computed token's logits, [vocabulary]; valid until the next prefill or decode.
     package var logits: UnsafeBufferPointer<Float> {
-        UnsafeBufferPointer(start: (finished?.arena ?? decoder.arena).logits, count: model.geometry.vocabulary)
+        UnsafeBufferPointer(start: (finished ?? station.decoder).arena.logits, count: model.geometry.vocabulary)
     }
 
-    /// Ends the run under way within one layer of the slowest rank; any thread.
+    /// Ends the run under way within one layer of the slowest rank; from the run's `progress`.
     package func cancel() {
-        state.fail(EngineError(.cancelled, "cancelled"))
+        station.state.fail(EngineError(.cancelled, "cancelled"))
     }
 
-    package func shutdown() {
-        for group in groups { group.shutdown() }
-    }
+    package func shutdown() { workforce.shutdown() }
 
     // MARK: Parts of init
 
-    private static func pack(_ copy: WeightCopy, by groups: [WorkerGroup], progress: (Double) -> Void) {
-        let total = groups.reduce(0) { $0 + $1.count }
-        let bytes = Double(max(1, copy.weights.packedBytes))
-        var first = 0
-        for group in groups {
-            let offset = first
-            group.start { worker in copy.pack(worker: offset + worker, of: total) }
-            first += group.count
-        }
-        for group in groups {
-            while true {
-                do {
-                    try group.join(deadline: MonotonicClock.now + 50_000_000)
-                    break
-                } catch { progress(Double(copy.packedSoFar) / bytes) }
-            }
+    private func pack(progress: (Double) -> Void) throws(EngineError) {
+        station.book.order = Order(.pack)
+        let bytes = Double(max(1, model.weights.packedBytes))
+        for group in ranks.indices { workforce.start(group) }
+        for group in ranks.indices {
+            try workforce.join(group) { progress(min(1, Double(weightMemory?.resident ?? weights.packedSoFar) / bytes)) }
         }
         progress(1)
     }

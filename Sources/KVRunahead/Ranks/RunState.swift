@@ -2,14 +2,33 @@ import KVFabric
 import KVModel
 import Synchronization
 
-/// What all workers of a run share: the flag that ends it early, the reason, and how long a wait may take.
-final class RunState: Sendable {
-    let interrupt = Interrupt()
-    private let failure = Mutex<EngineError?>(nil)
-    private let limit: UInt64
+/// What all workers of a run share, of whatever process: the flag that ends it early, the reason, and how long a wait may take.
+final class RunState: @unchecked Sendable {
+    // Sendable by hand: the reason is written by whoever turns `claim` from 0 to 1, and read by those who see the 2 that comes after.
+    /// Cache lines that it takes.
+    static let lines = 10
 
-    /// - Parameter waitLimit: seconds.
-    init(waitLimit: Double) {
+    let interrupt: Interrupt
+    private let lines: Lines
+    private let limit: UInt64
+    /// 0: no reason yet; 1: it is being written; 2: it is there.
+    private let claim: SharedWord32
+    private let base: UnsafeMutableRawPointer
+
+    // The reason: its code's number, its length, its bytes.
+    private static let codeAt = 4
+    private static let lengthAt = 8
+    private static let textAt = 16
+    private static let capacity = (lines - 1) * CacheLine.bytes - textAt
+
+    /// - Parameters:
+    ///   - waitLimit: seconds.
+    ///   - lines: `lines` of them.
+    init(waitLimit: Double, in lines: Lines) {
+        self.lines = lines
+        interrupt = Interrupt(in: lines)
+        base = lines.base + CacheLine.bytes
+        claim = base.word32(at: 0)
         limit = UInt64(max(0.001, min(waitLimit, 1e9)) * 1e9)
     }
 
@@ -18,8 +37,21 @@ final class RunState: Sendable {
 
     /// Ends the run; the first reason counts.
     func fail(_ error: EngineError) {
-        failure.withLock { if $0 == nil { $0 = error } }
+        if claim.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).exchanged {
+            write(error)
+            claim.pointee.store(2, ordering: .releasing)
+        }
         interrupt.raise()
+    }
+
+    private func write(_ error: EngineError) {
+        let code = EngineError.Code.allCases.firstIndex(of: error.code) ?? 0
+        // A long one is cut, at a character's end.
+        var text = error.description
+        while text.utf8.count > Self.capacity { text.removeLast(max(1, text.count / 8)) }
+        base.storeBytes(of: UInt32(code), toByteOffset: Self.codeAt, as: UInt32.self)
+        base.storeBytes(of: UInt32(text.utf8.count), toByteOffset: Self.lengthAt, as: UInt32.self)
+        text.withUTF8 { UnsafeMutableRawBufferPointer(start: base + Self.textAt, count: Self.capacity).copyBytes(from: $0) }
     }
 
     /// Ends the run for a wait of a rank's that failed, unless it did because the run has ended.
@@ -28,11 +60,18 @@ final class RunState: Sendable {
         return Stopped()
     }
 
-    var error: EngineError? { failure.withLock { $0 } }
+    var error: EngineError? {
+        guard claim.pointee.load(ordering: .acquiring) == 2 else { return nil }
+        let code = Int(base.load(fromByteOffset: Self.codeAt, as: UInt32.self))
+        let length = min(Int(base.load(fromByteOffset: Self.lengthAt, as: UInt32.self)), Self.capacity)
+        let text = String(decoding: UnsafeRawBufferPointer(start: base + Self.textAt, count: length), as: UTF8.self)
+        let codes = EngineError.Code.allCases
+        return EngineError(codes.indices.contains(code) ? codes[code] : .rank, text)
+    }
 
     /// Between runs.
     func reset() {
-        failure.withLock { $0 = nil }
+        claim.pointee.store(0, ordering: .releasing)
         interrupt.reset()
     }
 }

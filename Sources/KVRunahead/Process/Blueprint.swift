@@ -1,0 +1,127 @@
+import Foundation
+import KVFabric
+import KVGGUF
+import KVModel
+
+extension Configuration.Link: Codable {}
+extension Configuration.CacheElement: Codable {}
+extension Configuration.Activations: Codable {}
+
+/// What a rank's process is told when it starts: enough to lay out the same memory as its engine has, and to find the same model.
+struct Blueprint: Codable, Equatable {
+    struct Group: Codable, Equatable {
+        var cpus: [Int]
+        var node: Int?
+    }
+
+    var version = Engine.version
+    /// One of the two.
+    var file: String?
+    var synthetic: String?
+    /// Of the model, so that a file that was changed meanwhile is noticed.
+    var fingerprint: String
+    var activations: Configuration.Activations
+    var instructionSet: String
+    var groups: [Group]
+    var isOversubscribed: Bool
+    var contextLength: Int
+    var link: Configuration.Link
+    var cacheElement: Configuration.CacheElement
+    var waitLimit: Double
+    var throttle: LinkProfile?
+    var needs: Needs
+
+    init(_ plan: Station.Plan, _ configuration: Configuration, model: Model, needs: Needs) {
+        switch configuration.model {
+        case .file(let path): file = URL(fileURLWithPath: path).path
+        case .synthetic(let text): synthetic = text
+        }
+        fingerprint = Self.fingerprint(model)
+        activations = configuration.activations
+        instructionSet = model.weights.kernels.name
+        groups = plan.placement.map { Group(cpus: $0.cpus, node: $0.node) }
+        isOversubscribed = plan.isOversubscribed
+        contextLength = plan.contextLength
+        link = plan.link
+        cacheElement = plan.cacheElement
+        waitLimit = plan.waitLimit
+        throttle = plan.throttle
+        self.needs = needs
+    }
+
+    static func fingerprint(_ model: Model) -> String {
+        Fingerprint.of(["\(model.file.fileBytes)", "\(model.weights.bytes)", "\(model.geometry)"])
+    }
+
+    var plan: Station.Plan {
+        Station.Plan(
+            placement: groups.map { Placement.Rank(cpus: $0.cpus, node: $0.node) }, isOversubscribed: isOversubscribed,
+            contextLength: contextLength, link: link, cacheElement: cacheElement, waitLimit: waitLimit, throttle: throttle)
+    }
+
+    /// The model of the blueprint, its header read anew.
+    /// - Throws: `EngineError` (model) also when it is not the same any more.
+    func model() throws(EngineError) -> Model {
+        let source = file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")
+        let header = try source.open()
+        let model: Model
+        do {
+            model = try Model(
+                header, kernels: try Kernels.choose(named: instructionSet), activations: activations == .int8 ? .int8 : .float)
+        } catch { throw EngineError(.model, error.description) }
+        guard Self.fingerprint(model) == fingerprint else {
+            throw EngineError(.model, "\(source): the file has changed since the engine was opened")
+        }
+        return model
+    }
+
+    // MARK: In memory that ranks share
+
+    private static let magic: UInt64 = 0x3147_4b4e_4152_4b21  // "!KRANKG1" as little-endian bytes
+
+    private static func coder() -> (encoder: JSONEncoder, decoder: JSONDecoder) {
+        let encoder = JSONEncoder()
+        let decoder = JSONDecoder()
+        // A bandwidth without a limit.
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        return (encoder, decoder)
+    }
+
+    /// Takes the first parts of a memory file: the blueprint, and what is watched of each rank.
+    func write(to file: MemoryFile) throws(EngineError) -> Watch {
+        do {
+            let bytes = try Self.coder().encoder.encode(self)
+            let head = try file.next(Self.headBytes)
+            let body = try file.next(bytes.count)
+            bytes.withUnsafeBytes { body.pointer.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(body.pointer), byteCount: $0.count) }
+            head.pointer.storeBytes(of: UInt64(bytes.count), toByteOffset: 8, as: UInt64.self)
+            head.pointer.storeBytes(of: UInt64(groups.count), toByteOffset: 16, as: UInt64.self)
+            head.pointer.storeBytes(of: Self.magic, as: UInt64.self)
+            return Watch(in: Lines(of: try file.next(groups.count * CacheLine.bytes)))
+        } catch { throw EngineError(.system, "memory that ranks share: \(error)") }
+    }
+
+    private static let headBytes = 64
+
+    /// Reads what `write` wrote.
+    static func read(from file: MemoryFile) throws(EngineError) -> (blueprint: Blueprint, watch: Watch) {
+        do {
+            let head = try file.next(headBytes)
+            guard head.pointer.load(as: UInt64.self) == magic else {
+                throw FabricError.invalid(field: "magic of the ranks' memory", value: "\(head.pointer.load(as: UInt64.self))")
+            }
+            let count = head.pointer.load(fromByteOffset: 8, as: UInt64.self)
+            let ranks = head.pointer.load(fromByteOffset: 16, as: UInt64.self)
+            let body = try file.next(Int(clamping: count))
+            let watch = Watch(in: Lines(of: try file.next(Int(clamping: ranks) * CacheLine.bytes)))
+            let bytes = Data(bytes: body.pointer, count: body.count)
+            let blueprint = try coder().decoder.decode(Blueprint.self, from: bytes)
+            guard blueprint.version == Engine.version, blueprint.groups.count == Int(clamping: ranks) else {
+                throw FabricError.invalid(field: "version of the ranks' engine", value: blueprint.version)
+            }
+            return (blueprint, watch)
+        } catch { throw EngineError(.system, "memory that ranks share: \(error)") }
+    }
+}

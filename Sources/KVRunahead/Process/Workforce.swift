@@ -1,0 +1,85 @@
+import KVFabric
+import KVModel
+
+/// Who works for the ranks: groups of this process's threads, or a process for each rank.
+final class Workforce {
+    let station: Station
+    private let groups: [WorkerGroup]
+    private var processes: RankProcesses?
+
+    /// Threads of this process.
+    init(threads station: Station, _ plan: Station.Plan) {
+        self.station = station
+        processes = nil
+        groups = plan.placement.enumerated().map { index, rank in
+            WorkerGroup(
+                label: "rank \(index)", cpus: rank.cpus, node: rank.node, board: station.boards[index],
+                job: { worker in station.perform(group: index, worker: worker) })
+        }
+    }
+
+    /// A process for each rank; returns when all of them are at work.
+    /// - Throws: `EngineError` when one does not come.
+    init(
+        processes plan: Station.Plan, _ configuration: Configuration, model: Model, weights: WeightCopy, in memory: SharedMemory,
+        needs: Needs
+    ) throws(EngineError) {
+        let file: MemoryFile
+        do { file = try MemoryFile(label: "kvcpu-ranks") } catch { throw EngineError(.system, "\(error)") }
+        let watch = try Blueprint(plan, configuration, model: model, needs: needs).write(to: file)
+        let shared = RunMemory(file)
+        let state = RunState(waitLimit: plan.waitLimit, in: try shared.lines(RunState.lines))
+        station = try Station(
+            plan, model: model, weights: weights, memory: shared, watch: watch, state: state, here: 0..<0, needs: needs)
+        do { try file.seal() } catch { throw EngineError(.system, "\(error)") }
+        let processes = try RankProcesses(
+            ranks: plan.placement.count, executable: configuration.rankExecutable, memory: file, weights: memory, watch: watch,
+            silence: configuration.silenceLimit)
+        groups = []
+        self.processes = processes
+        let deadline = MonotonicClock.deadline(after: 60)
+        for (rank, board) in station.boards.enumerated() {
+            var fault: EngineError?
+            do {
+                try board.awaitWorkers(deadline: deadline) {
+                    fault = processes.fault()
+                    return fault == nil ? nil : .interrupted
+                }
+            } catch { throw state.error ?? fault ?? EngineError(.rank, "rank \(rank) did not start: \(error)") }
+        }
+    }
+
+    /// Whether a process has ended.
+    var isBroken: Bool { processes?.isBroken ?? false }
+
+    /// Of ranks that are processes.
+    var pids: [Int32] { processes?.pids ?? [] }
+
+    /// Has the groups' workers begin the order at hand. Allocates nothing.
+    func start(_ group: Int) { station.boards[group].start() }
+
+    /// Waits until a group's workers are done. Allocates nothing as long as nothing goes wrong.
+    /// - Parameters:
+    ///   - deadline: of the wait; a run's own waits have theirs.
+    ///   - meanwhile: called every 50 ms.
+    /// - Throws: `EngineError` (rank) when a process has ended or is silent, or the deadline passes.
+    func join(_ group: Int, deadline: UInt64 = MonotonicClock.never, meanwhile: () -> Void = {}) throws(EngineError) {
+        var fault: EngineError?
+        do {
+            try station.boards[group].join(deadline: deadline) {
+                meanwhile()
+                fault = self.fault
+                return fault == nil ? nil : .interrupted
+            }
+        } catch { throw fault ?? EngineError(.rank, "rank \(group): \(error)") }
+    }
+
+    /// A process that has ended or is silent.
+    var fault: EngineError? { processes?.fault() }
+
+    /// Ends the threads after the work at hand, and processes at once.
+    func shutdown() {
+        for group in groups { group.shutdown() }
+        processes = nil
+    }
+}

@@ -1,0 +1,191 @@
+import KVFabric
+import KVModel
+
+/// The ranks, the teams of all their workers, and the ways between them, as one process has them: all of it in one process, or each process's view
+/// of memory that all share, with the operations of its own workers. It carries orders out; it has no threads.
+final class Station: @unchecked Sendable {
+    // Its owner changes it between runs, its workers read it during one.
+    let ranks: [Rank]
+    /// All workers, for one token at a time.
+    let decoder: Rank
+    /// All workers, for the sequential strategy on several ranks.
+    private(set) var together: Rank?
+    let connections: Connections
+    let state: RunState
+    let book: OrderBook
+    let boards: [JobBoard]
+    let watch: Watch
+    /// Every token's logits of a prompt, [context, vocabulary], where ranks are processes and somebody wants them.
+    let allLogits: UnsafeMutablePointer<Float>?
+    private let common: Rank.Common
+    private let logitsRegion: Region?
+    private let pack: (places: [Range<Int>], workers: Int)
+
+    /// What ranks are made for.
+    struct Plan {
+        var placement: [Placement.Rank]
+        var isOversubscribed: Bool
+        var contextLength: Int
+        var link: Configuration.Link
+        var cacheElement: Configuration.CacheElement
+        var waitLimit: Double
+        var throttle: LinkProfile?
+    }
+
+    /// - Parameters:
+    ///   - watch, state: nil: of its own.
+    ///   - here: ranks whose workers are of this process.
+    ///   - needs: what is to be there from the beginning.
+    /// - Throws: `EngineError` when there is no memory.
+    init(
+        _ plan: Plan, model: Model, weights: WeightCopy, memory: RunMemory, watch: Watch? = nil, state: RunState? = nil,
+        here: Range<Int>, needs: Needs, detour: Connections.Detour? = nil
+    ) throws(EngineError) {
+        let count = plan.placement.count
+        let wait = WaitStrategy(oversubscribed: plan.isOversubscribed)
+        let state =
+            if let state { state } else { RunState(waitLimit: plan.waitLimit, in: try memory.lines(RunState.lines)) }
+        let lines = try memory.lines(count * JobBoard.lines)
+        let boards = plan.placement.enumerated().map { index, rank in
+            JobBoard(
+                label: "rank \(index)", count: rank.cpus.count, wait: wait, in: Lines(of: lines, from: index * JobBoard.lines))
+        }
+        let watch = if let watch { watch } else { Watch(in: try memory.lines(count)) }
+        let geometry = model.geometry
+        let type = CacheType(plan.cacheElement)
+        func cache(_ node: Int?) throws(EngineError) -> KVCache {
+            let bytes = KVCache.bytes(geometry, type: type, capacity: plan.contextLength)
+            let region = try memory.region(bytes, for: "a KV-cache", node: node)
+            do { return try KVCache(geometry, type: type, capacity: plan.contextLength, in: region) } catch {
+                throw EngineError(.memory, error.description)
+            }
+        }
+        let common = Rank.Common(
+            model: model, weights: weights, angles: Angles(geometry.rotary, positions: plan.contextLength),
+            context: plan.contextLength, state: state, memory: memory, placement: plan.placement, boards: boards, here: here,
+            watch: watch)
+        book = try OrderBook(ranks: count, capacity: plan.contextLength, in: memory)
+        let shared = try cache(plan.placement[0].node)
+        var ranks: [Rank] = []
+        for (index, rank) in plan.placement.enumerated() {
+            let own = plan.link == .ring && index > 0 ? try cache(rank.node) : shared
+            ranks.append(try Rank(index, common, cache: own))
+        }
+        decoder = try Rank(together: "decode", common, cache: shared, chunk: 1, records: false)
+        connections = Connections(
+            plan.link, nodes: plan.placement.map(\.node), rows: .init(geometry, type: type, context: plan.contextLength),
+            wait: wait, throttle: plan.throttle, in: memory, detour: detour)
+        logitsRegion =
+            needs.contains(.allLogits)
+            ? try memory.region(plan.contextLength * geometry.vocabulary * 4, for: "all tokens' logits") : nil
+        allLogits = logitsRegion?.base.bindMemory(to: Float.self, capacity: plan.contextLength * geometry.vocabulary)
+        var first = 0
+        let places = plan.placement.map { rank in
+            defer { first += rank.cpus.count }
+            return first..<first + rank.cpus.count
+        }
+        pack = (places, first)
+        self.common = common
+        self.ranks = ranks
+        self.state = state
+        self.boards = boards
+        self.watch = watch
+        for strategy in needs.strategies { try prepare(strategy) }
+    }
+
+    /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.
+    /// - Throws: `EngineError` when there is no memory.
+    func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
+        try connections.prepare(strategy)
+        guard strategy == .sequential, ranks.count > 1, together == nil else { return }
+        together = try Rank(together: "all ranks", common, cache: ranks[0].cache, chunk: common.context, records: true)
+    }
+
+    /// Forgets what the run before left; between runs, by the ranks' owner.
+    func reset() throws(EngineError) {
+        state.reset()
+        watch.reset(ranks: ranks.count)
+        for rank in ranks { rank.reset() }
+        together?.reset()
+        decoder.reset()
+        try connections.reset()
+    }
+
+    // MARK: The workers' side
+
+    /// One worker's part of the order at hand. Allocates nothing, save for packing.
+    func perform(group: Int, worker: Int) {
+        let order = book.order
+        switch order.kind {
+        case .pack: common.weights.pack(worker: pack.places[group].lowerBound + worker, of: pack.workers)
+        case .prefill: prefill(order, ranks[group], worker)
+        case .together:
+            guard let together else { return }
+            compute(order, together, Positions(0..<order.tokens), group, worker, exchange: together.runahead, cache: together.cache)
+        case .decode: decode(order, group, worker)
+        }
+    }
+
+    private func prefill(_ order: Order, _ rank: Rank, _ worker: Int) {
+        let gathers = order.strategy.gathers
+        if worker == 0 {
+            if gathers { connections.gather(rank, book) } else { connections.join(rank, book) }
+        }
+        // The others may read what worker 0 has set up.
+        do { try rank.synchronise(group: rank.index, worker: worker) } catch { return }
+        compute(
+            order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : rank.runahead, cache: rank.cache)
+    }
+
+    private func compute(
+        _ order: Order, _ rank: Rank, _ positions: Positions, _ group: Int, _ worker: Int, exchange: any Attention, cache: KVCache
+    ) {
+        var job = CPUOperations.Job()
+        job.positions = positions
+        job.keys = order.strategy.gathers ? order.tokens : positions.upperBound
+        job.isDense = order.strategy == .tsp
+        job.tokens = book.tokens + positions.lowerBound
+        job.logits =
+            order.allLogits ? destination.map { .all($0) } ?? .none : rank.index == order.rank ? .last : .none
+        rank.compute(job, group: group, worker: worker, exchange: exchange, cache: cache)
+    }
+
+    private func decode(_ order: Order, _ group: Int, _ worker: Int) {
+        var job = CPUOperations.Job()
+        job.positions = Positions(order.position..<order.position + 1)
+        job.keys = order.position + 1
+        job.tokens = UnsafePointer(book.token)
+        job.logits = .last
+        decoder.compute(job, group: group, worker: worker, exchange: decoder.alone, cache: ranks[order.rank].cache)
+    }
+
+    /// Where all tokens' logits go: memory that the ranks share, or in one process the caller's own.
+    private var destination: UnsafeMutablePointer<Float>? { allLogits ?? callersLogits }
+    /// Set between runs.
+    var callersLogits: UnsafeMutablePointer<Float>?
+}
+
+/// What ranks that are processes have to have from their beginning: it cannot be made while they run.
+struct Needs: OptionSet, Codable {
+    let rawValue: Int
+    static let chain = Needs(rawValue: 1)
+    static let gathers = Needs(rawValue: 2)
+    static let together = Needs(rawValue: 4)
+    static let allLogits = Needs(rawValue: 8)
+
+    init(rawValue: Int) { self.rawValue = rawValue }
+
+    init(_ strategy: Configuration.Strategy) {
+        self =
+            switch strategy {
+            case .runahead: .chain
+            case .sequential: .together
+            case .tsp, .tspCausal, .zigzag: .gathers
+            }
+    }
+
+    /// One of each kind, in an order that all processes keep.
+    var strategies: [Configuration.Strategy] {
+        (contains(.chain) ? [.runahead] : []) + (contains(.gathers) ? [.tsp] : []) + (contains(.together) ? [.sequential] : [])
+    }
+}
