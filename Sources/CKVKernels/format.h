@@ -13,7 +13,8 @@
 
 extern const ckv_format ckv_format_f32, ckv_format_f16, ckv_format_bf16;
 extern const ckv_format ckv_format_q4_0, ckv_format_q4_1, ckv_format_q5_0, ckv_format_q5_1, ckv_format_q8_0;
-extern const ckv_format ckv_format_q4_k, ckv_format_q5_k, ckv_format_q6_k;
+extern const ckv_format ckv_format_q2_k, ckv_format_q3_k, ckv_format_q4_k, ckv_format_q5_k, ckv_format_q6_k;
+extern const ckv_format ckv_format_iq4_nl, ckv_format_iq4_xs, ckv_format_mxfp4;
 
 // Bytes of a packed group: `bytes` of each row, to whole cache lines.
 static inline size_t ckv_group_bytes(size_t bytes) { return (bytes * CKV_GROUP + 63) / 64 * 64; }
@@ -48,6 +49,11 @@ static inline void ckv_pack_quants(const int bits, const uint8_t *q, uint8_t *ou
             vectors[n] = word;
             continue;
         }
+        if (bits < 4) {
+            vectors[n / 4] |= (word & 0x03030303) << (2 * (n % 4));
+            if (bits == 3) vectors[2] |= (word >> 2 & 0x01010101) << n;
+            continue;
+        }
         vectors[n % 4] |= (word & 0x0F0F0F0F) << (n < 4 ? 0 : 4);
         if (bits == 5) vectors[4] |= (high & 0x01010101) << n;
         if (bits == 6) vectors[4 + n / 4] |= (high & 0x03030303) << (2 * (n % 4));
@@ -78,6 +84,13 @@ static inline __attribute__((always_inline)) void ckv_pack_spans(
     }
 }
 
+// Round to nearest even, as the K formats' quantisers do.
+static inline int ckv_nearest(float x) { return (int)__builtin_rintf(x); }
+static inline int ckv_clamp(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
+
+// A value as a float16 holds it.
+static inline float ckv_halved(float x) { return ckv_half_float(ckv_float_half(x)); }
+
 static inline void ckv_store_half(char *out, float value) {
     const uint16_t half = ckv_float_half(value);
     memcpy(out, &half, 2);
@@ -93,15 +106,15 @@ static inline float ckv_spread(uint16_t bits, float deviation) {
     return ((float)bits - 32767.5f) * (1.7320508f * deviation / 32768);
 }
 
-// The rest of a quantised format's file, from its `block`, `unpack`, `dequantise` and `synthesise`.
-#define CKV_QUANTISED(symbol, kind, type, name)                                                                         \
+// The rest of a quantised format's file, from its `block`, `unpack`, `dequantise` and `synthesise`; and its `quantise`, or NULL.
+#define CKV_QUANTISED(symbol, kind, type, name, quantise)                                                               \
     static size_t packed_bytes(size_t columns) { return ckv_spans_bytes(&ckv_layouts[kind], columns); }                 \
     static void pack(const void *rows, size_t row_bytes, size_t count, size_t columns, void *out) {                     \
         ckv_pack_spans(&ckv_layouts[kind], unpack, sizeof(block), rows, row_bytes, count, columns, out);                \
     }                                                                                                                   \
     const ckv_format symbol = {                                                                                         \
         type, name, (uint32_t)ckv_layouts[kind].blocks * CKV_BLOCK, sizeof(block), true, dequantise, packed_bytes, pack,       \
-        synthesise,                                                                                                     \
+        synthesise, quantise,                                                                                           \
     }
 
 #endif

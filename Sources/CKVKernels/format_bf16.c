@@ -20,4 +20,13 @@ static void synthesise(void *blocks, size_t n, float deviation) {
     }
 }
 
-const ckv_format ckv_format_bf16 = {CKV_BF16, "BF16", 1, 2, false, dequantise, packed_bytes, pack, synthesise};
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = ckv_float_bits(x[i]);
+        // To nearest even; what is no number stays none.
+        const uint16_t value = x[i] != x[i] ? (uint16_t)(bits >> 16 | 64) : (uint16_t)((bits + (0x7FFF + (bits >> 16 & 1))) >> 16);
+        memcpy((char *)out + 2 * i, &value, 2);
+    }
+}
+
+const ckv_format ckv_format_bf16 = {CKV_BF16, "BF16", 1, 2, false, dequantise, packed_bytes, pack, synthesise, quantise};

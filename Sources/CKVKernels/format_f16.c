@@ -16,4 +16,8 @@ static void synthesise(void *blocks, size_t n, float deviation) {
     for (size_t i = 0; i < n; i++, out += 2) ckv_store_half(out, ckv_spread(ckv_load16(out), deviation));
 }
 
-const ckv_format ckv_format_f16 = {CKV_F16, "F16", 1, 2, false, dequantise, packed_bytes, pack, synthesise};
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t i = 0; i < n; i++) ckv_store_half((char *)out + 2 * i, x[i]);
+}
+
+const ckv_format ckv_format_f16 = {CKV_F16, "F16", 1, 2, false, dequantise, packed_bytes, pack, synthesise, quantise};

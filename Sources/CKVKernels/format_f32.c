@@ -19,4 +19,8 @@ static void synthesise(void *blocks, size_t n, float deviation) {
     }
 }
 
-const ckv_format ckv_format_f32 = {CKV_F32, "F32", 1, 4, false, dequantise, packed_bytes, pack, synthesise};
+static void quantise(const float *x, void *out, size_t n) {
+    memcpy(out, x, n * sizeof *x);
+}
+
+const ckv_format ckv_format_f32 = {CKV_F32, "F32", 1, 4, false, dequantise, packed_bytes, pack, synthesise, quantise};

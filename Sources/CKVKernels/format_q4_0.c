@@ -14,4 +14,14 @@ static void unpack(const void *in, uint8_t *head, uint8_t *q) {
     unpack_nibbles(source.q, q);
 }
 
-CKV_PLAIN(ckv_format_q4_0, kind_q4_0, CKV_Q4_0, "Q4_0", 4.637f);
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t b = 0; b < n / CKV_BLOCK; b++) {
+        block made;
+        uint8_t q[CKV_BLOCK];
+        quantise_symmetric(x + b * CKV_BLOCK, 8, &made.d, q);
+        pack_nibbles(q, made.q);
+        memcpy((char *)out + b * sizeof made, &made, sizeof made);
+    }
+}
+
+CKV_PLAIN(ckv_format_q4_0, kind_q4_0, CKV_Q4_0, "Q4_0", 4.637f, quantise);

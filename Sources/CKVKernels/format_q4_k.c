@@ -16,4 +16,14 @@ static void unpack(const void *in, uint8_t *head, uint8_t *q) {
     unpack_nibbles(source.q, q);
 }
 
-CKV_SUPER(ckv_format_q4_k, kind_q4_k, CKV_Q4_K, "Q4_K", 4.610f, 7.5f);
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t b = 0; b < n / 256; b++) {
+        block made;
+        uint8_t q[256];
+        quantise_super(x + b * 256, 15, -1, 20, &made.d, &made.dmin, made.scales, q);
+        pack_nibbles(q, made.q);
+        memcpy((char *)out + b * sizeof made, &made, sizeof made);
+    }
+}
+
+CKV_SUPER(ckv_format_q4_k, kind_q4_k, CKV_Q4_K, "Q4_K", 4.610f, 7.5f, quantise);

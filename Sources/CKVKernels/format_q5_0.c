@@ -15,4 +15,15 @@ static void unpack(const void *in, uint8_t *head, uint8_t *q) {
     unpack_fifth_bits(source.high, q);
 }
 
-CKV_PLAIN(ckv_format_q5_0, kind_q5_0, CKV_Q5_0, "Q5_0", 9.247f);
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t b = 0; b < n / CKV_BLOCK; b++) {
+        block made;
+        uint8_t q[CKV_BLOCK];
+        quantise_symmetric(x + b * CKV_BLOCK, 16, &made.d, q);
+        pack_nibbles(q, made.q);
+        pack_fifth_bits(q, made.high);
+        memcpy((char *)out + b * sizeof made, &made, sizeof made);
+    }
+}
+
+CKV_PLAIN(ckv_format_q5_0, kind_q5_0, CKV_Q5_0, "Q5_0", 9.247f, quantise);

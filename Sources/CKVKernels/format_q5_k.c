@@ -19,4 +19,16 @@ static void unpack(const void *in, uint8_t *head, uint8_t *q) {
     }
 }
 
-CKV_SUPER(ckv_format_q5_k, kind_q5_k, CKV_Q5_K, "Q5_K", 9.233f, 15.5f);
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t b = 0; b < n / 256; b++) {
+        block made;
+        uint8_t q[256];
+        quantise_super(x + b * 256, 31, -0.5f, 15, &made.d, &made.dmin, made.scales, q);
+        pack_nibbles(q, made.q);
+        memset(made.high, 0, sizeof made.high);
+        for (int i = 0; i < 256; i++) made.high[i % 32] |= (uint8_t)((q[i] >> 4) << i / 32);
+        memcpy((char *)out + b * sizeof made, &made, sizeof made);
+    }
+}
+
+CKV_SUPER(ckv_format_q5_k, kind_q5_k, CKV_Q5_K, "Q5_K", 9.233f, 15.5f, quantise);

@@ -39,4 +39,63 @@ static void synthesise(void *blocks, size_t n, float deviation) {
     for (size_t b = 0; b < n / 256; b++) ckv_store_half((char *)blocks + b * sizeof(block) + offsetof(block, d), d);
 }
 
-CKV_QUANTISED(ckv_format_q6_k, kind_q6_k, CKV_Q6_K, "Q6_K");
+// The scale for weights scale * q, q -32 ... 31, of 16 weights with the least squared error, each weighted by its square: scales about
+// the one that makes the largest weight -32 are tried, and each fitted. Leaves q + 32 in `q`.
+static float fit_signed(const float *x, uint8_t *q) {
+    float largest = 0, magnitude = 0;
+    for (int i = 0; i < 16; i++) {
+        if (__builtin_fabsf(x[i]) > magnitude) magnitude = __builtin_fabsf(largest = x[i]);
+    }
+    memset(q, 0, 16);
+    if (magnitude < 1e-15f) return 0;
+    float best = 0, scale = 0;
+    for (int step = -10; step <= 9; step++) {
+        // The plain one first.
+        if (step == 0) continue;
+        const float inverse = -(32 + (step < -9 ? 0 : 0.1f * (float)step)) / largest;
+        float sum_xl = 0, sum_l2 = 0;
+        for (int i = 0; i < 16; i++) {
+            const float l = (float)ckv_clamp(ckv_nearest(inverse * x[i]), -32, 31), w = x[i] * x[i];
+            sum_xl += w * x[i] * l;
+            sum_l2 += w * l * l;
+        }
+        if (step < -9 || (sum_l2 > 0 && sum_xl * sum_xl > best * sum_l2)) {
+            scale = sum_l2 != 0 ? sum_xl / sum_l2 : 0;
+            best = scale * sum_xl;
+            for (int i = 0; i < 16; i++) q[i] = (uint8_t)(ckv_clamp(ckv_nearest(inverse * x[i]), -32, 31) + 32);
+        }
+    }
+    return scale;
+}
+
+static block quantise_block(const float *x) {
+    block made;
+    memset(&made, 0, sizeof made);
+    uint8_t fitted[256];
+    float scales[16], largest = 0;
+    for (int k = 0; k < 16; k++) {
+        scales[k] = fit_signed(x + 16 * k, fitted + 16 * k);
+        if (__builtin_fabsf(scales[k]) > __builtin_fabsf(largest)) largest = scales[k];
+    }
+    if (__builtin_fabsf(largest) < 1e-15f) return made;
+    const float inverse = -128 / largest;
+    made.d = ckv_float_half(1 / inverse);
+    for (int k = 0; k < 16; k++) made.scales[k] = (int8_t)ckv_clamp(ckv_nearest(inverse * scales[k]), -128, 127);
+    for (int i = 0; i < 256; i++) {
+        const float step = ckv_half_float(made.d) * (float)made.scales[i / 16];
+        const int q = step != 0 ? ckv_clamp(ckv_nearest(x[i] / step), -32, 31) + 32 : fitted[i];
+        const int half = i / 128, k = i % 128 / 32;
+        made.low[64 * half + i % 64] |= (uint8_t)((q & 15) << (k < 2 ? 0 : 4));
+        made.high[32 * half + i % 32] |= (uint8_t)((q >> 4) << 2 * k);
+    }
+    return made;
+}
+
+static void quantise(const float *x, void *out, size_t n) {
+    for (size_t b = 0; b < n / 256; b++) {
+        const block made = quantise_block(x + b * 256);
+        memcpy((char *)out + b * sizeof made, &made, sizeof made);
+    }
+}
+
+CKV_QUANTISED(ckv_format_q6_k, kind_q6_k, CKV_Q6_K, "Q6_K", quantise);

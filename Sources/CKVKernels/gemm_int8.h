@@ -3,10 +3,11 @@
 //
 // Panel after panel, as many tokens as the second-level cache holds, in register tiles of up to CKV_INT8_TILE: a panel's weights
 // come from memory once for them and stay in that cache for the further tiles. A tile runs over a panel's whole length and unpacks
-// weights on the way. Where that costs much (CKV_INT8_CHUNKED, by the integers' bits) and tokens are many, they run chunk after
+// weights on the way. Where that costs much (CKV_INT8_CHUNKED, by the layout) and tokens are many, they run chunk after
 // chunk of a few blocks, unpacked once for a slab of tokens, whose accumulators wait on the stack.
 //
-// What an instruction set multiplies with is in the file CKV_INT8_KERNELS, which gives int8_dot: a block by a tile's tokens, exact.
+// What an instruction set multiplies with is in the file CKV_INT8_KERNELS, which gives int8_dot: a block by a tile's tokens, exact;
+// int8_pair, the products of two 16-bit numbers in every lane, added; and the including file vec_lookup, a table's bytes.
 // With tiles of up to CKV_INT8_TOGETHER tokens, registers have room for the minima's accumulators beside the others.
 #include "packed.h"
 
@@ -23,7 +24,7 @@ typedef uint16_t vec_pairs __attribute__((vector_size(CKV_LANES * 4)));
 typedef uint8_t vec_u8 __attribute__((vector_size(CKV_LANES)));
 typedef int8_t vec_i8 __attribute__((vector_size(CKV_LANES)));
 
-// Blocks of both streams, unpacked: weight vectors as bytes, scales, minima, and what int8_factor gives for Q6_K.
+// Blocks of both streams, unpacked: weight vectors as bytes, scales, minima, and what int8_factors gives.
 typedef struct {
     vec_i32 weights[INT8_CHUNK][8][2];
     vec scales[INT8_CHUNK][2], minima[INT8_CHUNK][2];
@@ -58,16 +59,17 @@ CKV_INLINE vec_i32 int8_all(const void *p) {
     return four - (vec_i32){0};
 }
 
-CKV_INLINE vec int8_unsigned(const uint8_t *p) {
+// CKV_LANES bytes, each in a lane.
+CKV_INLINE vec_i32 int8_widened(const uint8_t *p) {
     vec_u8 bytes;
-    memcpy(&bytes, p, sizeof bytes);
-    return __builtin_convertvector(bytes, vec);
-}
-CKV_INLINE vec_i32 int8_signed(const uint8_t *p) {
-    vec_i8 bytes;
     memcpy(&bytes, p, sizeof bytes);
     return __builtin_convertvector(bytes, vec_i32);
 }
+CKV_INLINE vec_i32 int8_signed(vec_i32 bytes) { return bytes << 24 >> 24; }
+CKV_INLINE vec int8_floats(vec_i32 integers) { return __builtin_convertvector(integers, vec); }
+
+// A row's byte in both halves of its lane.
+CKV_INLINE vec_pairs int8_twice(vec_i32 bytes) { return (vec_pairs)(bytes | bytes << 16); }
 
 CKV_INLINE vec_pairs int8_shifted(vec_pairs v, int left) { return left >= 0 ? v << left : v >> -left; }
 
@@ -77,6 +79,12 @@ CKV_INLINE const uint8_t *int8_span(const int kind, const uint8_t *group, size_t
 }
 CKV_INLINE size_t int8_place(const int kind, size_t b) { return b % ckv_layouts[kind].blocks; }
 
+// Block b's byte number `piece` of stream i's rows, widened.
+CKV_INLINE vec_i32 int8_bytes(const int kind, const int8_streams *s, const int i, size_t b, const int piece) {
+    const size_t offset = ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + (size_t)piece * CKV_GROUP;
+    return int8_widened(int8_span(kind, s->group[i], b) + offset + s->lane[i]);
+}
+
 // Weight vector n of block b of stream i, as unsigned bytes (packed.h).
 CKV_INLINE vec_i32 int8_weights(const int kind, const int8_streams *s, const int i, size_t b, const int n) {
     if (s->chunk != NULL) return s->chunk->weights[b - s->first][n][i];
@@ -84,7 +92,15 @@ CKV_INLINE vec_i32 int8_weights(const int kind, const int8_streams *s, const int
     const uint8_t *quants = int8_span(kind, s->group[i], b) + ckv_head_bytes(layout)
         + int8_place(kind, b) * ckv_quant_bytes(layout) + 4 * s->lane[i];
     if (layout->bits == 8) return (vec_i32)int8_load(quants + 64 * n);
+    if (layout->bits < 4) {
+        vec_pairs w = int8_shifted(int8_load(quants + n / 4 * 64), -2 * (n % 4)) & 0x0303;
+        if (layout->bits == 3) w |= int8_shifted(int8_load(quants + 2 * 64), 2 - n) & 0x0404;
+        // Times the half's scale: no byte runs over.
+        if (layout->scaling == scaling_nibbles) w *= int8_twice(int8_bytes(kind, s, i, b, n / 4) & 15);
+        return (vec_i32)w;
+    }
     vec_pairs w = int8_shifted(int8_load(quants + 64 * (n % 4)), n < 4 ? 0 : -4) & 0x0F0F;
+    if (layout->values != NULL) return vec_lookup(layout->values, (vec_i32)w);
     if (layout->bits == 5) w |= int8_shifted(int8_load(quants + 4 * 64), 4 - n) & 0x1010;
     if (layout->bits == 6) w |= int8_shifted(int8_load(quants + (4 + n / 4) * 64), 4 - n % 4 * 2) & 0x3030;
     return (vec_i32)w;
@@ -93,39 +109,61 @@ CKV_INLINE vec_i32 int8_weights(const int kind, const int8_streams *s, const int
 // A block's scales: d, or d * s.
 CKV_INLINE vec int8_scales(const int kind, const int8_streams *s, const int i, size_t b) {
     if (s->chunk != NULL) return s->chunk->scales[b - s->first][i];
-    const uint8_t *span = int8_span(kind, s->group[i], b);
-    const vec d = vec_f16(span + 2 * s->lane[i]);
-    if (kind != kind_q4_k && kind != kind_q5_k) return d;
-    return d * int8_unsigned(span + ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + s->lane[i]);
+    const enum ckv_scaling scaling = ckv_layouts[kind].scaling;
+    if (scaling == scaling_exponent) {
+        // ckv_power in every lane.
+        const vec_i32 e = int8_bytes(kind, s, i, b, 0), small = e < 2;
+        return (vec)((small & (e + 1) << 21) | (~small & (e - 1) << 23));
+    }
+    const vec d = vec_f16(int8_span(kind, s->group[i], b) + 2 * s->lane[i]);
+    if (scaling == scaling_block) return d * int8_floats(int8_bytes(kind, s, i, b, 0));
+    return scaling == scaling_signed ? d * int8_floats(int8_signed(int8_bytes(kind, s, i, b, 0))) : d;
 }
 
-// A block's minima: m, or -(dmin * n).
+// A block's minima: m, or -(dmin * n), or -dmin.
 CKV_INLINE vec int8_minima(const int kind, const int8_streams *s, const int i, size_t b) {
     if (s->chunk != NULL) return s->chunk->minima[b - s->first][i];
     const uint8_t *span = int8_span(kind, s->group[i], b);
     const vec m = vec_f16(span + 2 * CKV_GROUP + 2 * s->lane[i]);
-    if (kind != kind_q4_k && kind != kind_q5_k) return m;
-    return -(m * int8_unsigned(span + ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + CKV_GROUP + s->lane[i]));
+    if (ckv_layouts[kind].scaling == scaling_nibbles) return -m;
+    return ckv_layouts[kind].scaling == scaling_block ? -(m * int8_floats(int8_bytes(kind, s, i, b, 1))) : m;
 }
 
-// Q6_K's scales of either half of a block, as the kernels multiply by them.
+// What the exact sums over the halves of a block are multiplied by: their scales, as the kernels want them; or, nibbles, the
+// minima of both as a pair of 16 bits.
 CKV_INLINE vec_i32 int8_factor(vec_i32 scales);
 CKV_INLINE vec_i32 int8_factors(const int kind, const int8_streams *s, const int i, size_t b, const int half) {
     if (s->chunk != NULL) return s->chunk->factors[b - s->first][half][i];
-    const size_t offset = ckv_head_offset(&ckv_layouts[kind], int8_place(kind, b)) + half * CKV_GROUP;
-    return int8_factor(int8_signed(int8_span(kind, s->group[i], b) + offset + s->lane[i]));
+    if (ckv_layouts[kind].scaling == scaling_nibbles) {
+        return int8_bytes(kind, s, i, b, 0) >> 4 | int8_bytes(kind, s, i, b, 1) >> 4 << 16;
+    }
+    return int8_factor(int8_signed(int8_bytes(kind, s, i, b, half)));
 }
+#define INT8_FACTORS(kind) (ckv_layouts[kind].scaling == scaling_halves ? 2 : ckv_layouts[kind].scaling == scaling_nibbles ? 1 : 0)
+
+// The order of a block's weight vectors: those of the same bytes follow each other, but halves with scales of their own.
+#define INT8_ORDER(kind, step) \
+    (ckv_layouts[kind].bits == 4 || ckv_layouts[kind].bits == 5 ? (step) / 2 + (step) % 2 * 4 : (step))
 
 #include CKV_INT8_KERNELS
 
-// The minima of a block by a tile's offsets.
+// The minima of a block by a tile's offsets; or, of either half, by its sums.
 CKV_INLINE void int8_offsets(
-    const int tokens, const int streams, const int kind, const int8_streams *s, size_t b, const float *offsets, size_t blocks,
+    const int tokens, const int streams, const int kind, const int8_streams *s, size_t b, const ckv_product *p, size_t token,
     vec off[][2]
 ) {
+    const size_t blocks = p->columns / CKV_BLOCK, first = token * blocks + b;
     for (int i = 0; i < streams; i++) {
         const vec m = int8_minima(kind, s, i, b);
-        for (int t = 0; t < tokens; t++) off[t][i] = vec_fma(m, vec_all(offsets[t * blocks + b]), off[t][i]);
+        if (ckv_layouts[kind].scaling != scaling_nibbles) {
+            for (int t = 0; t < tokens; t++) off[t][i] = vec_fma(m, vec_all(p->offsets[first + t * blocks]), off[t][i]);
+            continue;
+        }
+        const vec_i32 pair = int8_factors(kind, s, i, b, 0);
+        for (int t = 0; t < tokens; t++) {
+            const vec both = int8_floats(int8_pair(int8_all(p->sums + first + t * blocks), pair));
+            off[t][i] = vec_fma(both, m * vec_all(p->scales[first + t * blocks]), off[t][i]);
+        }
     }
 }
 
@@ -161,12 +199,12 @@ CKV_INLINE void int8_blocks(
     const bool minima = ckv_layouts[kind].minima;
     const size_t blocks = p->columns / CKV_BLOCK;
     const int8_t *values = p->values + token * p->columns;
-    const float *scales = p->scales + token * blocks, *offsets = p->offsets + token * blocks;
+    const float *scales = p->scales + token * blocks;
     const ckv_sums *sums = p->sums + token * blocks;
     // Many tokens leave no registers for a second set of accumulators; few must not pass over the weights twice.
     const bool together = tokens <= CKV_INT8_TOGETHER;
     for (size_t b = s->first; minima && !together && b < end; b++) {
-        int8_offsets(tokens, streams, kind, s, b, offsets, blocks, off);
+        int8_offsets(tokens, streams, kind, s, b, p, token, off);
     }
     const size_t group_bytes = ckv_spans_bytes(&ckv_layouts[kind], p->columns);
     for (size_t b = s->first; b < end; b++) {
@@ -179,7 +217,7 @@ CKV_INLINE void int8_blocks(
             const vec d = int8_scales(kind, s, i, b);
             for (int t = 0; t < tokens; t++) acc[t][i] = vec_fma(dot[t][i], d * vec_all(scales[t * blocks + b]), acc[t][i]);
         }
-        if (minima && together) int8_offsets(tokens, streams, kind, s, b, offsets, blocks, off);
+        if (minima && together) int8_offsets(tokens, streams, kind, s, b, p, token, off);
     }
 }
 
@@ -243,7 +281,7 @@ CKV_INLINE void int8_unpack(const int streams, const int kind, int8_streams *s, 
             for (int n = 0; n < 8; n++) chunk->weights[k][n][i] = int8_weights(kind, s, i, b, n);
             chunk->scales[k][i] = int8_scales(kind, s, i, b);
             if (ckv_layouts[kind].minima) chunk->minima[k][i] = int8_minima(kind, s, i, b);
-            for (int half = 0; kind == kind_q6_k && half < 2; half++) {
+            for (int half = 0; half < INT8_FACTORS(kind); half++) {
                 chunk->factors[k][half][i] = int8_factors(kind, s, i, b, half);
             }
         }
@@ -277,7 +315,7 @@ CKV_INLINE void int8_panel(
     int8_streams s = {
         {weights, halves ? weights : weights + group_bytes}, {0, halves ? CKV_LANES : 0}, group * CKV_GROUP, NULL, 0, 0, 1,
     };
-    if (!CKV_INT8_CHUNKED(ckv_layouts[kind].bits) || p->tokens < INT8_MANY) {
+    if (!CKV_INT8_CHUNKED(&ckv_layouts[kind]) || p->tokens < INT8_MANY) {
         int8_tiles(streams, kind, p, &s, from, count, p->columns / CKV_BLOCK, NULL);
         return;
     }
@@ -313,3 +351,8 @@ static void product_q8_0(const ckv_product *p) { int8_product(kind_q8_0, p); }
 static void product_q4_k(const ckv_product *p) { int8_product(kind_q4_k, p); }
 static void product_q5_k(const ckv_product *p) { int8_product(kind_q5_k, p); }
 static void product_q6_k(const ckv_product *p) { int8_product(kind_q6_k, p); }
+static void product_q2_k(const ckv_product *p) { int8_product(kind_q2_k, p); }
+static void product_q3_k(const ckv_product *p) { int8_product(kind_q3_k, p); }
+static void product_iq4_nl(const ckv_product *p) { int8_product(kind_iq4_nl, p); }
+static void product_iq4_xs(const ckv_product *p) { int8_product(kind_iq4_xs, p); }
+static void product_mxfp4(const ckv_product *p) { int8_product(kind_mxfp4, p); }

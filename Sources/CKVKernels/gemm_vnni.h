@@ -1,12 +1,14 @@
 // int8 products with VNNI or the like, of any width: vec_dpbusd adds to each lane four products of unsigned and signed bytes. Where it
-// takes signed ones only (CKV_INT8_SIGNED), weights below 128 are these as well, and those of 8 bits become so by their top bit.
+// takes signed ones only (CKV_INT8_SIGNED), weights below 128 are these as well, and greater ones become so by their top bit.
 #ifdef CKV_INT8_SIGNED
-#define INT8_FLIPPED(bits) ((bits) == 8)
+#define INT8_FLIPPED(kind) (ckv_layouts[kind].zero == 128)
 #else
-#define INT8_FLIPPED(bits) (false)
+#define INT8_FLIPPED(kind) (false)
 // Columns 4n ... 4n+3 of a block's activations, in every lane.
 CKV_INLINE vec_i32 int8_four(const int8_t *values, const int n) { return int8_all(values + 4 * n); }
 #endif
+
+CKV_INLINE vec_i32 int8_pair(vec_i32 a, vec_i32 b) { return vec_dpwssd((vec_i32){0}, a, b); }
 
 // As floats.
 CKV_INLINE vec_i32 int8_factor(vec_i32 scales) { return (vec_i32)__builtin_convertvector(scales, vec); }
@@ -17,10 +19,9 @@ CKV_INLINE void int8_dot(
     const ckv_sums *sums, vec dot[][2]
 ) {
     const size_t blocks = columns / CKV_BLOCK;
-    const int bits = ckv_layouts[kind].bits;
     // Without its top bit, the byte is the weight less 128: the zero.
-    const int32_t bias = INT8_FLIPPED(bits) ? 0 : -ckv_layouts[kind].zero;
-    const int parts = kind == kind_q6_k ? 2 : 1;
+    const int32_t bias = INT8_FLIPPED(kind) ? 0 : -ckv_layouts[kind].zero;
+    const int parts = ckv_layouts[kind].scaling == scaling_halves ? 2 : 1;
 #pragma unroll
     for (int part = 0; part < parts; part++) {
         // What the integers are too great by: both halves' sums times it, or this half's.
@@ -33,10 +34,9 @@ CKV_INLINE void int8_dot(
         }
 #pragma unroll
         for (int step = 0; step < 8 / parts; step++) {
-            // Nibbles of the same bytes follow each other.
-            const int n = parts == 2 ? 4 * part + step : bits == 8 ? step : step / 2 + step % 2 * 4;
+            const int n = INT8_ORDER(kind, 4 * part + step);
             vec_i32 w[2];
-            for (int i = 0; i < streams; i++) w[i] = int8_weights(kind, s, i, b, n) ^ (INT8_FLIPPED(bits) ? (int32_t)0x80808080 : 0);
+            for (int i = 0; i < streams; i++) w[i] = int8_weights(kind, s, i, b, n) ^ (INT8_FLIPPED(kind) ? (int32_t)0x80808080 : 0);
             for (int t = 0; t < tokens; t++) {
                 const vec_i32 x = int8_four(values + t * columns + b * CKV_BLOCK, n);
                 for (int i = 0; i < streams; i++) sum[t][i] = vec_dpbusd(sum[t][i], w[i], x);

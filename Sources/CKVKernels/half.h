@@ -43,6 +43,9 @@ static inline uint16_t ckv_float_half(float value) {
 
 static inline float ckv_bf16_float(uint16_t value) { return ckv_bits_float((uint32_t)value << 16); }
 
+// 2^(e - 128), E8M0's value halved; below the smallest normal exact, too. All 256 bytes are numbers, as ggml reads them.
+static inline float ckv_power(uint8_t e) { return ckv_bits_float(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23); }
+
 static inline uint16_t ckv_load16(const void *bytes) {
     uint16_t value;
     memcpy(&value, bytes, 2);

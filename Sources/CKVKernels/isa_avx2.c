@@ -15,9 +15,13 @@
 #include "attention.h"
 
 #define CKV_INT8_TILE 4
-#define CKV_INT8_CHUNKED(bits) ((bits) != 8)
+#define CKV_INT8_CHUNKED(layout) ((layout)->bits != 8)
 #define CKV_INT8_TOGETHER 2
 #define CKV_INT8_KERNELS "gemm_avx2.h"
+CKV_INLINE vec_i32 vec_lookup(const uint8_t *table, vec_i32 numbers) {
+    const __m128i sixteen = _mm_loadu_si128((const __m128i *)table);
+    return (vec_i32)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), (__m256i)numbers);
+}
 #include "gemm_int8.h"
 
 static bool supported(void) {

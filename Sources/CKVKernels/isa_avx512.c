@@ -16,7 +16,7 @@
 #include "attention.h"
 
 #define CKV_INT8_TILE 6
-#define CKV_INT8_CHUNKED(bits) (false)
+#define CKV_INT8_CHUNKED(layout) (false)
 #define CKV_INT8_TOGETHER 3
 #define CKV_INT8_KERNELS "gemm_vnni.h"
 CKV_INLINE vec_i32 vec_dpbusd(vec_i32 sum, vec_i32 a, vec_i32 b) {
@@ -24,6 +24,10 @@ CKV_INLINE vec_i32 vec_dpbusd(vec_i32 sum, vec_i32 a, vec_i32 b) {
 }
 CKV_INLINE vec_i32 vec_dpwssd(vec_i32 sum, vec_i32 a, vec_i32 b) {
     return (vec_i32)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+CKV_INLINE vec_i32 vec_lookup(const uint8_t *table, vec_i32 numbers) {
+    const __m128i sixteen = _mm_loadu_si128((const __m128i *)table);
+    return (vec_i32)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), (__m512i)numbers);
 }
 #include "gemm_int8.h"
 

@@ -21,8 +21,12 @@ CKV_INLINE vec_i32 vec_dpbusd(vec_i32 sum, vec_i32 a, vec_i32 b) {
 CKV_INLINE vec_i32 vec_dpwssd(vec_i32 sum, vec_i32 a, vec_i32 b) {
     return (vec_i32)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
 }
+CKV_INLINE vec_i32 vec_lookup(const uint8_t *table, vec_i32 numbers) {
+    const __m128i sixteen = _mm_loadu_si128((const __m128i *)table);
+    return (vec_i32)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), (__m256i)numbers);
+}
 #define CKV_INT8_TILE 4
-#define CKV_INT8_CHUNKED(bits) ((bits) == 5 || (bits) == 6)
+#define CKV_INT8_CHUNKED(layout) ((layout)->bits != 8 && ((layout)->bits != 4 || (layout)->values != NULL))
 #define CKV_INT8_TOGETHER 2
 #define CKV_INT8_KERNELS "gemm_vnni.h"
 #include "gemm_int8.h"

@@ -40,8 +40,14 @@ CKV_INLINE vec_i32 int8_four(const int8_t *values, const int n) {
         default: return FOUR_LANE(3);
     }
 }
+CKV_INLINE vec_i32 vec_lookup(const uint8_t *table, vec_i32 numbers) {
+    const uint8x16_t sixteen = vld1q_u8(table);
+    const int32x4_t low = vreinterpretq_s32_u8(vqtbl1q_u8(sixteen, vreinterpretq_u8_s8(vec_bytes(numbers, 0))));
+    const int32x4_t high = vreinterpretq_s32_u8(vqtbl1q_u8(sixteen, vreinterpretq_u8_s8(vec_bytes(numbers, 1))));
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+}
 #define CKV_INT8_TILE 4
-#define CKV_INT8_CHUNKED(bits) ((bits) == 5 || (bits) == 6)
+#define CKV_INT8_CHUNKED(layout) ((layout)->bits != 8 && ((layout)->bits != 4 || (layout)->values != NULL))
 #define CKV_INT8_TOGETHER 2
 #define CKV_INT8_SIGNED
 #define CKV_INT8_KERNELS "gemm_vnni.h"

@@ -33,10 +33,29 @@ static void product_float(const ckv_product *p, const ckv_format *format, elemen
 static int quant(const ckv_layout *layout, const uint8_t *quants, size_t r, size_t k) {
     const size_t n = k / 4, byte = r * 4 + k % 4;
     if (layout->bits == 8) return quants[n * 64 + byte] - layout->zero;
+    if (layout->bits < 4) {
+        const int low = quants[n / 4 * 64 + byte] >> 2 * (n % 4) & 3;
+        return (layout->bits == 3 ? low | (quants[2 * 64 + byte] >> n & 1) << 2 : low) - layout->zero;
+    }
     int q = quants[n % 4 * 64 + byte] >> (n < 4 ? 0 : 4) & 15;
+    if (layout->values != NULL) return layout->values[q] - layout->zero;
     if (layout->bits == 5) q |= (quants[4 * 64 + byte] >> n & 1) << 4;
     if (layout->bits == 6) q |= (quants[(4 + n / 4) * 64 + byte] >> 2 * (n % 4) & 3) << 4;
     return q - layout->zero;
+}
+
+// A block's scale and minimum: pieces of row r, the block's bytes at `bytes`.
+static float block_scale(const ckv_layout *layout, const uint8_t *span, const uint8_t *bytes, size_t r) {
+    if (layout->scaling == scaling_exponent) return ckv_power(bytes[0]);
+    const float d = ckv_half_float(ckv_load16(span + 2 * r));
+    if (layout->scaling == scaling_block) return d * (float)bytes[0];
+    return layout->scaling == scaling_signed ? d * (float)(int8_t)bytes[0] : d;
+}
+
+static float block_minimum(const ckv_layout *layout, const uint8_t *span, const uint8_t *bytes, size_t r) {
+    const float m = ckv_half_float(ckv_load16(span + 2 * (CKV_GROUP + r)));
+    if (layout->scaling == scaling_nibbles) return -m;
+    return layout->scaling == scaling_block ? -(m * (float)bytes[CKV_GROUP]) : m;
 }
 
 static void product_int8(const ckv_product *p, const int kind) {
@@ -56,16 +75,22 @@ static void product_int8(const ckv_product *p, const int kind) {
                 int32_t halves[2] = {0, 0};
                 for (size_t k = 0; k < CKV_BLOCK; k++) halves[k / 16] += quant(layout, quants, r, k) * values[k];
                 int32_t sum = halves[0] + halves[1];
-                if (kind == kind_q6_k) sum = (int8_t)bytes[0] * halves[0] + (int8_t)bytes[CKV_GROUP] * halves[1];
-                float d = ckv_half_float(ckv_load16(span + 2 * r)), m = 0;
-                if (layout->minima) m = ckv_half_float(ckv_load16(span + 2 * (CKV_GROUP + r)));
-                if (kind == kind_q4_k || kind == kind_q5_k) {
-                    d = d * (float)bytes[0];
-                    m = -(m * (float)bytes[CKV_GROUP]);
+                if (layout->scaling == scaling_halves) {
+                    sum = (int8_t)bytes[0] * halves[0] + (int8_t)bytes[CKV_GROUP] * halves[1];
+                } else if (layout->scaling == scaling_nibbles) {
+                    sum = (bytes[0] & 15) * halves[0] + (bytes[CKV_GROUP] & 15) * halves[1];
                 }
-                const float scale = d * p->scales[t * blocks + b];
+                const float scale = block_scale(layout, span, bytes, r) * p->scales[t * blocks + b];
                 acc = __builtin_fmaf((float)sum, scale, acc);
-                if (layout->minima) off = __builtin_fmaf(m, p->offsets[t * blocks + b], off);
+                if (!layout->minima) continue;
+                const float m = block_minimum(layout, span, bytes, r);
+                if (layout->scaling == scaling_nibbles) {
+                    const ckv_sums sums = p->sums[t * blocks + b];
+                    const int32_t both = (bytes[0] >> 4) * sums.first + (bytes[CKV_GROUP] >> 4) * sums.second;
+                    off = __builtin_fmaf((float)both, m * p->scales[t * blocks + b], off);
+                } else {
+                    off = __builtin_fmaf(m, p->offsets[t * blocks + b], off);
+                }
             }
             store(p, t, row, layout->minima ? acc + off : acc);
         }
@@ -83,6 +108,11 @@ static void product_q8_0(const ckv_product *p) { product_int8(p, kind_q8_0); }
 static void product_q4_k(const ckv_product *p) { product_int8(p, kind_q4_k); }
 static void product_q5_k(const ckv_product *p) { product_int8(p, kind_q5_k); }
 static void product_q6_k(const ckv_product *p) { product_int8(p, kind_q6_k); }
+static void product_q2_k(const ckv_product *p) { product_int8(p, kind_q2_k); }
+static void product_q3_k(const ckv_product *p) { product_int8(p, kind_q3_k); }
+static void product_iq4_nl(const ckv_product *p) { product_int8(p, kind_iq4_nl); }
+static void product_iq4_xs(const ckv_product *p) { product_int8(p, kind_iq4_xs); }
+static void product_mxfp4(const ckv_product *p) { product_int8(p, kind_mxfp4); }
 
 static void quantise(const float *x, size_t n, int8_t *values, float *scales, ckv_sums *sums, float *offsets) {
     for (size_t b = 0; b < n / CKV_BLOCK; b++) {

@@ -4,7 +4,8 @@
         .name = table_name,                                                                                             \
         .supported = supported_fn,                                                                                      \
         .gemm_int8 = {NULL, NULL, NULL, product_q4_0, product_q4_1, product_q8_0, product_q5_0, product_q5_1,           \
-                      product_q4_k, product_q5_k, product_q6_k},                                                        \
+                      product_q4_k, product_q5_k, product_q6_k, product_q2_k, product_q3_k, product_iq4_nl,                     \
+                      product_iq4_xs, product_mxfp4},                                                                   \
         .gemm_float = {product_f32, product_f16, product_bf16},                                                         \
         .quantise = quantise,                                                                                           \
         .rms_norm = rms_norm,                                                                                           \

@@ -19,6 +19,13 @@ package struct TensorType: RawRepresentable, Hashable, Sendable, CustomStringCon
         20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136),
         24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
         29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
+        40: ("NVFP4", 64, 36),
+    ]
+
+    /// Types that ggml has given up, or whose blocks are not described here: their names alone.
+    private static let others: [UInt32: String] = [
+        4: "Q4_2", 5: "Q4_3", 31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8", 36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8",
+        38: "IQ4_NL_8_8", 41: "Q1_0",
     ]
 
     /// The type of that name ("Q4_0"), in lower or upper case.
@@ -27,7 +34,7 @@ package struct TensorType: RawRepresentable, Hashable, Sendable, CustomStringCon
         rawValue = number
     }
 
-    package var name: String { Self.known[rawValue]?.name ?? "type \(rawValue)" }
+    package var name: String { Self.known[rawValue]?.name ?? Self.others[rawValue] ?? "type \(rawValue)" }
     package var description: String { name }
     /// Elements of a block; nil for an unknown type.
     package var block: Int? { Self.known[rawValue]?.block }

@@ -84,11 +84,14 @@ static matrix random_matrix(const ckv_format *format, size_t rows, size_t column
     for (uint8_t *block = bytes; block < bytes + rows * row_bytes; block += format->bytes) {
         const uint16_t d = random_half(), m = random_half();
         const float value = random_float(1);
-        if (format->type == CKV_F32) memcpy(block, &value, 4);
-        else if (format->type == CKV_BF16) memcpy(block, (const char *)&value + 2, 2);
-        else memcpy(block + (format->type == CKV_Q6_K ? format->bytes - 2 : 0), &d, 2);
-        if (format->type == CKV_Q4_1 || format->type == CKV_Q5_1 || format->type == CKV_Q4_K || format->type == CKV_Q5_K) {
-            memcpy(block + 2, &m, 2);
+        switch (format->type) {
+            case CKV_F32: memcpy(block, &value, 4); break;
+            case CKV_BF16: memcpy(block, (const char *)&value + 2, 2); break;
+            case CKV_MXFP4: *block = (uint8_t)(118 + d % 12); break;
+            case CKV_Q3_K: case CKV_Q6_K: memcpy(block + format->bytes - 2, &d, 2); break;
+            case CKV_Q2_K: memcpy(block + 80, &d, 2); memcpy(block + 82, &m, 2); break;
+            case CKV_Q4_1: case CKV_Q5_1: case CKV_Q4_K: case CKV_Q5_K: memcpy(block + 2, &m, 2);   // and d
+            default: memcpy(block, &d, 2);
         }
     }
     const size_t group_bytes = format->packed_bytes(columns);

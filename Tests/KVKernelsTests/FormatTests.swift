@@ -22,6 +22,32 @@ final class FormatTests: XCTestCase {
         }
     }
 
+    /// Blocks bit for bit as ggml's reference makes them of the same floats; weights that a format holds come back as they were.
+    func testQuantiseEqualsFixtures() throws {
+        let source = try Data(contentsOf: URL(fileURLWithPath: Fixtures.require("quant/source.f32")))
+        let floats = source.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+        var names: [String] = []
+        for format in Tables.formats {
+            guard let quantise = format.pointee.quantise else { continue }
+            names.append(format.name)
+            let bytes = Int(format.pointee.bytes)
+            var blocks = [UInt8](repeating: 0xA5, count: floats.count / Int(format.pointee.block) * bytes)
+            quantise(floats, &blocks, floats.count)
+            if format.name == "F32" {
+                XCTAssertEqual(Data(blocks), source)
+                continue
+            }
+            let truth = try Data(contentsOf: URL(fileURLWithPath: Fixtures.require("quant/\(format.name)/quant.bin")))
+            XCTAssertEqual(blocks.count, truth.count, format.name)
+            let wrong = (0..<blocks.count / bytes).filter { block in
+                !truth[block * bytes..<(block + 1) * bytes].elementsEqual(blocks[block * bytes..<(block + 1) * bytes])
+            }
+            XCTAssertTrue(wrong.isEmpty, "\(format.name): \(wrong.count) blocks differ, the first of all \(wrong.first ?? -1)")
+        }
+        let expected = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K", "MXFP4"]
+        XCTAssertEqual(Set(names), Set(expected))
+    }
+
     func testUnknownTypes() {
         XCTAssertNil(ckv_format_of(99))
         XCTAssertEqual(ckv_format_of(3)?.name, "Q4_1")

@@ -34,6 +34,11 @@ final class RandomWeights {
                 set16(offset + 208, halfBits(value))
                 // With the integers farthest from zero, the greatest scales.
                 if fill == 0 { for i in 0..<16 { bytes[offset + 192 + i] = 0x80 } }
+            case "Q3_K": set16(offset + 108, halfBits(value))
+            case "Q2_K":
+                set16(offset + 80, halfBits(value))
+                set16(offset + 82, halfBits(random.float()))
+            case "MXFP4": bytes[offset] = UInt8(118 + (random.next() >> 40) % 12)
             case "F32": withUnsafeBytes(of: value.bitPattern) { for i in 0..<4 { bytes[offset + i] = $0[i] } }
             case "BF16": set16(offset, UInt16(value.bitPattern >> 16))
             default: set16(offset, halfBits(value))

@@ -49,6 +49,7 @@ struct RandomBlocks {
             set(UInt16(bits >> 16), offset + 2)
         case "BF16": set(UInt16(random.float().bitPattern >> 16), offset)
         case "F16": set(Self.half(&random), offset)
+        case "MXFP4": bytes[offset] = UInt8.random(in: 118...124, using: &random)
         case _ where scales.isEmpty: throw .blocks(format: format.name, "no float16 scale found")
         default: for scale in scales { set(Self.half(&random), offset + scale) }
         }

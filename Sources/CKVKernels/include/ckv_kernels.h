@@ -30,10 +30,15 @@ enum ckv_type {
     CKV_Q5_0 = 6,
     CKV_Q5_1 = 7,
     CKV_Q8_0 = 8,
+    CKV_Q2_K = 10,
+    CKV_Q3_K = 11,
     CKV_Q4_K = 12,
     CKV_Q5_K = 13,
     CKV_Q6_K = 14,
+    CKV_IQ4_NL = 20,
+    CKV_IQ4_XS = 23,
     CKV_BF16 = 30,
+    CKV_MXFP4 = 39,
 };
 
 // A weight format: one row of the list in formats.c, one C file each.
@@ -52,6 +57,8 @@ typedef struct ckv_format {
     // Turns `elements` weights' random bits into weights with mean 0 and about this standard deviation: only scales are set (float
     // formats: the values).
     void (*synthesise)(void *blocks, size_t elements, float deviation);
+    // `elements` (a multiple of `block`) floats to blocks, rounded as ggml's reference does; NULL: there is none.
+    void (*quantise)(const float *x, void *blocks, size_t elements);
 } ckv_format;
 
 // The format of a GGUF type number; NULL if there is none.
@@ -97,8 +104,12 @@ typedef struct ckv_product {
 //                               the product is acc + off.
 //   Q4_K (0..15), Q5_K (0..31): as Q4_1, where d[r,b] = d * s and m[r,b] = -(dmin * n), exact in float, with the super-block's
 //                               float16 d and dmin and the block's 6-bit scale s and minimum n.
-//   Q6_K (integers q-32):       as Q4_0 with the super-block's d, and i = s0 * i0 + s1 * i1 (exact) over the block's halves of 16
-//                               and their 8-bit scales.
+//   Q6_K (integers q-32), Q3_K (q-4): as Q4_0 with the super-block's d, and i = s0 * i0 + s1 * i1 (exact) over the block's halves
+//                               of 16 and their signed scales.
+//   Q2_K (integers q, 0..3):    acc likewise, with 4-bit scales, and apart from it off = fma((float)(n0 * S0 + n1 * S1), m * scale[t,b],
+//                               off) with m = -dmin, the halves' 4-bit minima n and sums S; the product is acc + off.
+//   IQ4_NL, MXFP4:              as Q4_0, integers from the format's table (MXFP4's doubled, and d = 2^(e - 128)).
+//   IQ4_XS:                     likewise, with d[r,b] = d * s, exact in float, s the block's signed 6-bit scale.
 //   d and m are the format's float16 values widened to float; d*scale and the offset are each rounded once.
 typedef void (*ckv_product_fn)(const ckv_product *);
 
@@ -167,8 +178,8 @@ typedef struct ckv_table {
     const char *name;           // "scalar", "avx2", "avxvnni", "avx512", "neon"
     bool (*supported)(void);    // by this machine (CPU and kernel)
     // One entry per format, in the order of ckv_formats(); NULL where the format does not take that kind of activation.
-    ckv_product_fn gemm_int8[16];
-    ckv_product_fn gemm_float[16];
+    ckv_product_fn gemm_int8[24];
+    ckv_product_fn gemm_float[24];
     // n values (a multiple of CKV_BLOCK) to int8. Per block: a = max |x| (all zero below 1e-30); value q = round to nearest even of
     // x * (CKV_LEVELS / a); scale = (sum of x * q) / (sum of q * q), which has the least squared error for these values: eight partial sums by
     // index % 8 (fma, ascending), folded as l_b above; offset = scale * (float)sum.
