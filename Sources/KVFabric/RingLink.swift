@@ -9,6 +9,8 @@ package final class RingLink: Link {
     private let sent = Atomic<UInt64>(0)
 
     package let capacity: Int
+    /// Where its ring lies.
+    package let pages: Pages
 
     /// - Parameters:
     ///   - capacity: bytes, rounded up to a power of two. Larger segments go through in pieces, while both sides work.
@@ -16,6 +18,7 @@ package final class RingLink: Link {
     package init(capacity: Int, node: Int? = nil, wait strategy: WaitStrategy = .spinning) throws(FabricError) {
         let ring = try Ring.anonymous(label: "kv-link", capacity: capacity, node: node)
         self.capacity = ring.capacity
+        pages = ring.pages
         producer = try RingProducer(ring, wait: strategy)
         consumer = try RingConsumer(ring, wait: strategy)
     }

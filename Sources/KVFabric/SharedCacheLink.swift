@@ -8,6 +8,8 @@ package final class SharedCacheLink: Link {
     private let producer: RingProducer
     private let consumer: RingConsumer
     private let sent = Atomic<UInt64>(0)
+    /// Where its ring lies.
+    package let pages: Pages
 
     /// - Parameters:
     ///   - segments: how many the sender may be ahead of the receiver (rounded up).
@@ -18,6 +20,7 @@ package final class SharedCacheLink: Link {
         let (bytes, overflow) = max(1, segments).multipliedReportingOverflow(by: SegmentHeader.bytes)
         guard !overflow else { throw .invalid(field: "segments of a link", value: "\(segments)") }
         let ring = try Ring.anonymous(label: "kv-descriptors", capacity: bytes, node: node)
+        pages = ring.pages
         producer = try RingProducer(ring, wait: strategy)
         consumer = try RingConsumer(ring, wait: strategy)
     }

@@ -61,8 +61,9 @@ package final class Arena: @unchecked Sendable {
     let partialBlocks: Int
     /// Query tokens of one unit of attention work.
     let unitTokens: Int
-    /// Units of attention work handed out so far.
-    let ticket = Atomic<Int>(0)
+    /// Units of attention work handed out so far, of each cache that the team reads; two cache lines apart.
+    private let tickets: UnsafeMutableRawPointer
+    private let caches: Int
     /// Chunk tokens × layers done, for progress.
     let progress = Atomic<Int>(0)
     package let chunkCapacity: Int
@@ -72,10 +73,11 @@ package final class Arena: @unchecked Sendable {
     ///   - chunk: the largest number of tokens in one chunk.
     ///   - context: the largest number of positions.
     ///   - workers: of the team.
+    ///   - caches: that it reads (see ``CacheSet``).
     ///   - memory: gives so many bytes; nil: address space of its own.
     /// - Throws: `ModelError` when there is none.
     package init(
-        _ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int,
+        _ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int, caches: Int = 1,
         in memory: ((Int) throws(ModelError) -> Region)? = nil
     ) throws(ModelError) {
         let piece = min(chunk, Self.pieceTokens)
@@ -102,6 +104,7 @@ package final class Arena: @unchecked Sendable {
             )
         }
         let partialsOffset = layout.reserve(geometry.heads * blocks * (geometry.headDimension + 2) * 4)
+        let ticketsOffset = layout.reserve(caches * Self.ticketBytes)
 
         let region = try Region.of(layout.bytes, for: "an arena", lent: try memory?(layout.bytes))
         let base = region.base
@@ -119,6 +122,8 @@ package final class Arena: @unchecked Sendable {
         }
         partials = floats(partialsOffset)
         partialBlocks = blocks
+        tickets = base + ticketsOffset
+        self.caches = caches
         self.unitTokens = unitTokens
         chunkCapacity = chunk
     }
@@ -127,8 +132,15 @@ package final class Arena: @unchecked Sendable {
 
     /// Between runs: no unit handed out, nothing done.
     package func reset() {
-        ticket.store(0, ordering: .relaxed)
+        for cache in 0..<caches { ticket(cache).pointee.store(0, ordering: .relaxed) }
         progress.store(0, ordering: .relaxed)
+    }
+
+    private static let ticketBytes = 128
+
+    func ticket(_ cache: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+        // An `Atomic<Int>` is that integer and nothing else; the memory begins zeroed.
+        (tickets + cache * Self.ticketBytes).assumingMemoryBound(to: Atomic<Int>.self)
     }
 
     package var tokenLayersDone: Int { progress.load(ordering: .relaxed) }

@@ -9,6 +9,10 @@ final class Connections {
     private let rows: Rows
     private let wait: WaitStrategy
     private let profile: LinkProfile?
+    /// Of each rank.
+    private let nodes: [Int?]
+    /// The memory of each rank's ways in.
+    private(set) var rings: [(receiver: Int, pages: Pages)] = []
     /// The ranks' ways out, where links are throttled.
     private let egresses: [Egress]
     /// From each rank that takes part to the next one that does.
@@ -42,8 +46,11 @@ final class Connections {
         }
     }
 
-    init(_ kind: Configuration.Link, ranks: Int, rows: Rows, wait: WaitStrategy, throttle profile: LinkProfile?) {
+    /// - Parameter nodes: of each rank, whose ways in lie there.
+    init(_ kind: Configuration.Link, nodes: [Int?], rows: Rows, wait: WaitStrategy, throttle profile: LinkProfile?) {
         self.kind = kind
+        self.nodes = nodes
+        let ranks = nodes.count
         self.ranks = ranks
         self.rows = rows
         self.wait = wait
@@ -55,26 +62,32 @@ final class Connections {
     /// - Throws: `EngineError` when the system gives no memory.
     func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
         if strategy == .runahead {
-            while chain.count < ranks - 1 { chain.append(try link(from: chain.count, bytes: rows.chainRing)) }
+            while chain.count < ranks - 1 { chain.append(try link(from: chain.count, to: chain.count + 1, bytes: rows.chainRing)) }
         }
         guard strategy.gathers, barriers.isEmpty else { return }
         var mesh: [[(any Link)?]] = []
         for from in 0..<ranks {
             var links: [(any Link)?] = []
-            for to in 0..<ranks { links.append(from == to ? nil : try link(from: from, bytes: rows.meshRing(ranks))) }
+            for to in 0..<ranks { links.append(from == to ? nil : try link(from: from, to: to, bytes: rows.meshRing(ranks))) }
             mesh.append(links)
         }
         self.mesh = mesh
         barriers = (1...ranks).map { Barrier(count: $0, wait: wait) }
     }
 
-    private func link(from rank: Int, bytes: Int) throws(EngineError) -> any Link {
+    private func link(from rank: Int, to receiver: Int, bytes: Int) throws(EngineError) -> any Link {
         do {
-            let link: any Link =
-                switch kind {
-                case .ring: try RingLink(capacity: bytes, wait: wait)
-                case .shared, .auto: try SharedCacheLink(wait: wait)
-                }
+            let link: any Link
+            switch kind {
+            case .ring:
+                let ring = try RingLink(capacity: bytes, node: nodes[receiver], wait: wait)
+                rings.append((receiver, ring.pages))
+                link = ring
+            case .shared, .auto:
+                let descriptors = try SharedCacheLink(node: nodes[receiver], wait: wait)
+                rings.append((receiver, descriptors.pages))
+                link = descriptors
+            }
             return egresses.isEmpty ? link : try ThrottledLink(link, egress: egresses[rank], wait: wait)
         } catch { throw EngineError(.system, "link between ranks: \(error)") }
     }

@@ -6,7 +6,9 @@ final class Rank: @unchecked Sendable {
     // Its mutable state is the seam's, which is set between runs.
     let index: Int
     let arena: Arena
-    let cache: KVCache
+    /// The one that it writes, and for a team of several ranks all that it reads.
+    let caches: CacheSet
+    var cache: KVCache { caches.caches[0] }
     let record: RankRecord
     let runahead: RunaheadAttention
     let allGather: AllGatherAttention
@@ -33,21 +35,23 @@ final class Rank: @unchecked Sendable {
     /// What teams of one engine have in common.
     struct Common {
         let model: Model
-        let weights: WeightCopy
+        let weights: WeightCopies
         let angles: Angles
         let context: Int
         let state: RunState
     }
 
     /// - Parameters:
+    ///   - index: of the first group's rank.
     ///   - groups: whose workers take part: all of one group, with its own barrier.
     ///   - onePerCPU: of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
     ///     switches; for several groups.
+    ///   - caches: one for all, or one for each group.
     ///   - chunk: the most tokens of a run.
     ///   - records: takes times and work down.
     /// - Throws: `EngineError` when there is no memory.
     init(
-        index: Int, label: String, groups: [WorkerGroup], onePerCPU: Bool, _ common: Common, cache: KVCache, chunk: Int,
+        index: Int, label: String, groups: [WorkerGroup], onePerCPU: Bool, _ common: Common, caches: [KVCache], chunk: Int,
         records: Bool
     ) throws(EngineError) {
         let model = common.model
@@ -57,29 +61,39 @@ final class Rank: @unchecked Sendable {
         let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
         let arena: Arena
         do {
-            arena = try Arena(model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count)
+            arena = try Arena(
+                model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count, caches: caches.count)
         } catch { throw EngineError(.memory, error.description) }
-        let operations = (0..<count).map {
-            CPUOperations(
-                weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
-                worker: $0)
+        let readers = places.map { group in group.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
+        let caches = CacheSet(caches, readers: caches.count == 1 ? [count] : readers)
+        var operations: [CPUOperations] = []
+        for (group, places) in places.enumerated() {
+            for (worker, place) in places.enumerated() where place != nil {
+                operations.append(
+                    CPUOperations(
+                        weights: common.weights.copy(rank: index + group, worker: worker), geometry: model.geometry, arena: arena,
+                        caches: caches, home: caches.caches.count == 1 ? 0 : group, angles: common.angles, team: team,
+                        worker: operations.count))
+            }
         }
         let record = RankRecord(layers: model.geometry.layers)
         if records { operations.first?.recorder = record }
         let seam = Seam(alone)
         let architecture = model.architecture
+        let members = operations
         shares = zip(groups, places).compactMap { group, places in
             guard places.contains(where: { $0 != nil }) else { return nil }
             return Share(group: group) { worker in
                 guard let place = places[worker] else { return }
                 // A stop is reported by whoever raised it (see RunState).
-                try? architecture.forward(on: operations[place], attention: seam.attention)
+                try? architecture.forward(on: members[place], attention: seam.attention)
             }
         }
+        let cache = caches.caches[0]
         runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
         allGather = AllGatherAttention(rank: index, cache: cache, record: record, state: common.state)
         self.index = index
-        self.cache = cache
+        self.caches = caches
         self.team = team
         self.arena = arena
         self.operations = operations
@@ -102,14 +116,11 @@ final class Rank: @unchecked Sendable {
     }
 
     /// Starts computing a chunk; the groups' `join` tells when it is done. Allocates nothing.
-    func start(_ job: CPUOperations.Job, exchange attention: any Attention, cache: KVCache) {
+    func start(_ job: CPUOperations.Job, exchange attention: any Attention) {
         arena.reset()
         record.reset()
         seam.attention = attention
-        for operations in operations {
-            operations.cache = cache
-            operations.prepare(job)
-        }
+        for operations in operations { operations.prepare(job) }
         for share in shares { share.group.start(share.job) }
     }
 

@@ -5,7 +5,11 @@ package import KVModel
 package final class Ranks: @unchecked Sendable {
     // Its mutable state belongs to the engine's queue.
     package let model: Model
-    package let weights: WeightCopy
+    package let copies: WeightCopies
+    /// The first copy.
+    package var weights: WeightCopy { copies.all[0] }
+    /// What the kernel refused.
+    package let notices: [String]
     package let placement: Placement
     package let configuration: Configuration
     package let contextLength: Int
@@ -14,10 +18,10 @@ package final class Ranks: @unchecked Sendable {
     let ranks: [Rank]
     /// Where prompts are cut.
     package let planner: Planner
-    private let groups: [WorkerGroup]
+    let groups: [WorkerGroup]
     private let common: Rank.Common
-    private let connections: Connections
-    private let decoder: Decoder
+    let connections: Connections
+    let decoder: Decoder
     /// All workers as one team, for the sequential strategy on several ranks.
     private var together: Rank?
     /// The cache that holds the sequence, and how many positions of it.
@@ -37,7 +41,7 @@ package final class Ranks: @unchecked Sendable {
 
     /// Starts the worker groups, packs the weights by them, reserves caches and scratch.
     /// - Parameters:
-    ///   - packed: the model's weights where they are in memory already.
+    ///   - packed: the model's weights where they are in memory already; for one copy.
     ///   - progress: told of the packed fraction now and then.
     /// - Throws: `EngineError`.
     package init(
@@ -47,37 +51,42 @@ package final class Ranks: @unchecked Sendable {
         let state = RunState(waitLimit: configuration.waitLimit)
         let wait = WaitStrategy(oversubscribed: placement.oversubscribed)
         let groups = placement.ranks.enumerated().map { index, rank in
-            WorkerGroup(label: "rank \(index)", cpus: rank.cpus, node: rank.node, wait: wait)
+            WorkerGroup(label: "rank \(index)", cpus: rank.cpus, node: rank.node, isPinned: placement.isPinned, wait: wait)
         }
-        let weights: WeightCopy
-        do { weights = if let packed { packed } else { try WeightCopy(model.weights) } } catch {
-            throw EngineError(.memory, error.description)
-        }
-        if !weights.isPacked { Self.pack(weights, by: groups, progress: progress) }
+        var memory = NodeMemory(hugePages: configuration.hugePages)
+        let mode = configuration.resolvedMemory(placement)
+        let weights = try WeightCopies(model.weights, packed: packed, mode, placement, on: &memory)
+        weights.pack(by: groups, progress: progress)
         let geometry = model.geometry
         let angles = Angles(geometry.rotary, positions: contextLength)
         let link = Self.resolve(configuration.link, placement)
         let type = CacheType(configuration.cacheElement)
-        func cache() throws(EngineError) -> KVCache {
-            do { return try KVCache(geometry, type: type, capacity: contextLength) } catch {
+        var caches: [KVCache] = []
+        for rank in placement.ranks.prefix(link == .ring ? groups.count : 1) {
+            let cache: KVCache
+            do { cache = try KVCache(geometry, type: type, capacity: contextLength) } catch {
                 throw EngineError(.memory, error.description)
             }
+            // One for ranks of several nodes lies where they write it.
+            memory.place(cache.region, on: link == .ring || placement.nodes.count == 1 ? rank.node : nil)
+            caches.append(cache)
         }
-        let shared = try cache()
         let common = Rank.Common(model: model, weights: weights, angles: angles, context: contextLength, state: state)
         var ranks: [Rank] = []
         for (index, group) in groups.enumerated() {
-            ranks.append(
-                try Rank(
-                    index: index, label: "rank \(index)", groups: [group], onePerCPU: false, common,
-                    cache: link == .ring && index > 0 ? try cache() : shared, chunk: contextLength, records: true))
+            let rank = try Rank(
+                index: index, label: "rank \(index)", groups: [group], onePerCPU: false, common,
+                caches: [caches[link == .ring ? index : 0]], chunk: contextLength, records: true)
+            memory.place(rank.arena.region, on: placement.ranks[index].node)
+            ranks.append(rank)
         }
-        decoder = try Decoder(groups: groups, common, cache: shared)
+        decoder = try Decoder(groups: groups, common, caches: caches)
         connections = Connections(
-            link, ranks: groups.count, rows: .init(geometry, type: type, context: contextLength), wait: wait,
+            link, nodes: placement.ranks.map(\.node), rows: .init(geometry, type: type, context: contextLength), wait: wait,
             throttle: configuration.throttle)
         self.model = model
-        self.weights = weights
+        copies = weights
+        notices = memory.refusals
         self.placement = placement
         self.configuration = configuration
         self.contextLength = contextLength
@@ -86,7 +95,7 @@ package final class Ranks: @unchecked Sendable {
         self.common = common
         self.ranks = ranks
         self.planner = planner
-        self.cache = shared
+        cache = caches[0]
         try prepare(configuration.strategy)
     }
 
@@ -96,7 +105,7 @@ package final class Ranks: @unchecked Sendable {
         try connections.prepare(strategy)
         guard strategy == .sequential, ranks.count > 1, together == nil else { return }
         together = try Rank(
-            index: 0, label: "all ranks", groups: groups, onePerCPU: true, common, cache: ranks[0].cache, chunk: contextLength,
+            index: 0, label: "all ranks", groups: groups, onePerCPU: true, common, caches: [ranks[0].cache], chunk: contextLength,
             records: true)
     }
 
@@ -122,6 +131,7 @@ package final class Ranks: @unchecked Sendable {
         let planned = strategy == .runahead ? try plan(partition, tokens.count, progress: progress) : nil
         let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, planned: planned)
         length = 0
+        decoder.hold([Int](repeating: 0, count: ranks.count), of: 0)
         try reset()
         let crew = strategy == .sequential ? [together ?? ranks[0]] : ranks
         let active = crew.filter { !chunks[$0.index].isEmpty }
@@ -139,7 +149,7 @@ package final class Ranks: @unchecked Sendable {
                 job.isDense = strategy == .tsp
                 job.tokens = buffer.baseAddress.map { $0 + job.positions.lowerBound }
                 job.logits = allLogits.map { .all($0) } ?? (rank === last ? .last : .none)
-                rank.start(job, exchange: exchange(rank, strategy), cache: rank.cache)
+                rank.start(job, exchange: exchange(rank, strategy))
             }
             let total = Double(tokens.count * model.geometry.layers)
             return join(active) {
@@ -150,6 +160,7 @@ package final class Ranks: @unchecked Sendable {
         if let failure { throw failure }
         cache = last.cache
         length = tokens.count
+        decoder.hold(held(active, strategy, chunks), of: tokens.count)
         finished = last
         let none = [Accounting.Work](repeating: .init(), count: model.geometry.layers)
         let run = Prefill(
@@ -167,6 +178,14 @@ package final class Ranks: @unchecked Sendable {
         switch strategy {
         case .sequential, .runahead: rank.runahead
         case .tsp, .tspCausal, .zigzag: rank.allGather
+        }
+    }
+
+    /// How much of the prompt each rank's cache holds after it.
+    private func held(_ active: [Rank], _ strategy: Configuration.Strategy, _ chunks: [Positions]) -> [Int] {
+        ranks.indices.map { index in
+            guard let rank = active.first(where: { $0.index == index }) else { return 0 }
+            return strategy.gathers ? chunks.map(\.upperBound).max() ?? 0 : chunks[rank.index].upperBound
         }
     }
 
@@ -234,6 +253,7 @@ package final class Ranks: @unchecked Sendable {
     package func clear() throws(EngineError) {
         try reset()
         length = 0
+        decoder.hold([Int](repeating: 0, count: ranks.count), of: 0)
         finished = nil
     }
 
@@ -246,7 +266,7 @@ package final class Ranks: @unchecked Sendable {
         guard id >= 0, Int(id) < model.geometry.vocabulary else {
             throw EngineError(.request, "token \(id) is not in the vocabulary of \(model.geometry.vocabulary)")
         }
-        try decoder.step(id, at: length, cache: cache)
+        try decoder.step(id, at: length)
         length += 1
         finished = nil
     }
@@ -266,26 +286,6 @@ package final class Ranks: @unchecked Sendable {
     }
 
     // MARK: Parts of init
-
-    private static func pack(_ copy: WeightCopy, by groups: [WorkerGroup], progress: (Double) -> Void) {
-        let total = groups.reduce(0) { $0 + $1.count }
-        let bytes = Double(max(1, copy.weights.packedBytes))
-        var first = 0
-        for group in groups {
-            let offset = first
-            group.start { worker in copy.pack(worker: offset + worker, of: total) }
-            first += group.count
-        }
-        for group in groups {
-            while true {
-                do {
-                    try group.join(deadline: MonotonicClock.now + 50_000_000)
-                    break
-                } catch { progress(Double(copy.packedSoFar) / bytes) }
-            }
-        }
-        progress(1)
-    }
 
     /// What `auto` means for a placement.
     static func resolve(_ link: Configuration.Link, _ placement: Placement) -> Configuration.Link {
