@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // The kernel's own upper limit (CONFIG_NR_CPUS of distributions is 8192); cpu_set_t alone stops at 1024.
 enum { ckv_max_cpus = 8192 };
@@ -42,6 +44,8 @@ int ckv_current_cpu(void) {
     int cpu = sched_getcpu();
     return cpu >= 0 ? cpu : -errno;
 }
+
+int32_t ckv_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
 
 void ckv_thread_name_set(const char *name) { prctl(PR_SET_NAME, (unsigned long)name, 0, 0, 0); }
 

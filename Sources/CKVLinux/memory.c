@@ -49,6 +49,42 @@ int ckv_memory_prefer(void *address, size_t bytes, int node) {
         ? 0 : errno;
 }
 
+int ckv_memory_interleave(void *address, size_t bytes, const int32_t *nodes, int count) {
+    ckv_node_mask mask, one;
+    memset(&mask, 0, sizeof mask);
+    for (int i = 0; i < count; i++) {
+        int error = only_node(nodes[i], &one);
+        if (error) return error;
+        for (size_t word = 0; word < sizeof mask.bits / sizeof *mask.bits; word++) mask.bits[word] |= one.bits[word];
+    }
+    return syscall(SYS_mbind, address, bytes, MPOL_INTERLEAVE, mask.bits, ckv_max_nodes + 1, MPOL_MF_MOVE) == 0 ? 0 : errno;
+}
+
+int ckv_memory_huge(void *address, size_t bytes) {
+    return madvise(address, bytes, MADV_HUGEPAGE) == 0 ? 0 : errno;
+}
+
+int ckv_memory_residence(const void *address, size_t bytes, uint64_t *per_node, int capacity, uint64_t *absent, uint64_t *unknown) {
+    enum { batch = 512 };
+    void *pages[batch];
+    int status[batch];
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t end = (uintptr_t)address + bytes;
+    uintptr_t next = (uintptr_t)address & ~(page - 1);
+    while (next < end) {
+        unsigned long count = 0;
+        for (; count < batch && next < end; next += page) pages[count++] = (void *)next;
+        if (syscall(SYS_move_pages, 0, count, pages, NULL, status, 0) != 0) return errno;
+        for (unsigned long i = 0; i < count; i++) {
+            // A page that was only read is the kernel's one page of zeros (EFAULT): nobody's either.
+            if (status[i] >= 0 && status[i] < capacity) per_node[status[i]]++;
+            else if (status[i] == -ENOENT || status[i] == -EFAULT) ++*absent;
+            else ++*unknown;
+        }
+    }
+    return 0;
+}
+
 int ckv_memory_node_of(const void *address) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     void *start = (void *)((uintptr_t)address & ~(page - 1));

@@ -28,13 +28,15 @@ struct Cores {
     }
 
     /// At most as many workers as CPUs: a CPU each.
-    func distribute(ranks: Int, threads: Int) -> [[Int]] {
+    /// - Parameter everywhere: every node gets work before one gets more.
+    func distribute(ranks: Int, threads: Int, everywhere: Bool = false) -> [[Int]] {
+        if everywhere, ranks < nodes.count, let sets = acrossNodes(ranks: ranks, threads: threads) { return sets }
         let cores = nodes.map { $0.flatMap { $0 } }
         // Siblings count as room only if the cores do not suffice.
         let needsSiblings = ranks * threads > cores.reduce(0) { $0 + $1.count }
         func room(_ cores: [Core]) -> Int { needsSiblings ? cores.reduce(0) { $0 + $1.count } : cores.count }
 
-        guard let perNode = Self.spread(ranks, rooms: cores.map(room), threads: threads) else {
+        guard let perNode = Self.spread(ranks, rooms: cores.map(room), threads: threads, everywhere: everywhere) else {
             return Self.cut(cores.flatMap { $0 }, ranks: ranks, threads: threads)
         }
         return zip(nodes, perNode).flatMap { node, ranks in
@@ -45,15 +47,32 @@ struct Cores {
         }
     }
 
+    /// Each rank on nodes of its own, their cores taken in turns; nil where these are too few.
+    private func acrossNodes(ranks: Int, threads: Int) -> [[Int]]? {
+        var sets: [[Int]] = []
+        for rank in 0..<ranks {
+            let own = nodes[rank * nodes.count / ranks..<(rank + 1) * nodes.count / ranks].map { $0.flatMap { $0 } }
+            var cores: [Core] = []
+            for turn in 0..<(own.map(\.count).max() ?? 0) { cores += own.compactMap { turn < $0.count ? $0[turn] : nil } }
+            let cpus = Self.preferred(cores).prefix(threads)
+            if cpus.count < threads { return nil }
+            sets.append(Array(cpus))
+        }
+        return sets
+    }
+
     /// How many ranks each domain takes, so that none spans two and the load is even; nil if that cannot be.
-    private static func spread(_ ranks: Int, rooms: [Int], threads: Int) -> [Int]? {
+    private static func spread(_ ranks: Int, rooms: [Int], threads: Int, everywhere: Bool = false) -> [Int]? {
         var counts = rooms.map { _ in 0 }
         for _ in 0..<ranks {
             let open = rooms.indices.filter { (counts[$0] + 1) * threads <= rooms[$0] }
             // The least filled after taking one more: compares (count + 1) / room without dividing.
-            guard let next = open.min(by: { (counts[$0] + 1) * rooms[$1] < (counts[$1] + 1) * rooms[$0] }) else {
-                return nil
-            }
+            guard
+                let next = open.min(by: { a, b in
+                    if everywhere, (counts[a] == 0) != (counts[b] == 0) { return counts[a] == 0 }
+                    return (counts[a] + 1) * rooms[b] < (counts[b] + 1) * rooms[a]
+                })
+            else { return nil }
             counts[next] += 1
         }
         return counts

@@ -9,18 +9,24 @@ package struct Placement: Sendable, Equatable {
     package struct Rank: Sendable, Equatable {
         /// The CPU of each worker.
         package var cpus: [Int]
-        /// Where its memory should come from; nil if no node has any.
+        /// Where its memory should come from; nil if no node has any, or none is to be chosen.
         package var node: Int?
+        /// The node that each worker reads fastest: its CPU's, or the nearest one with memory.
+        package var workerNodes: [Int?]
 
-        package init(cpus: [Int], node: Int?) {
+        /// - Parameter workerNodes: `node` for all unless given.
+        package init(cpus: [Int], node: Int?, workerNodes: [Int?]? = nil) {
             self.cpus = cpus
             self.node = node
+            self.workerNodes = workerNodes ?? cpus.map { _ in node }
         }
     }
 
     package var ranks: [Rank]
     /// There are more workers than CPUs that can be busy all the time (quota included): waiting should not spin.
     package var oversubscribed: Bool
+    /// Workers are bound to their CPUs; else `cpus` only says how many there are.
+    package var isPinned = true
     /// What differs from the wish, and why; for the user.
     package var notes: [String]
 
@@ -32,6 +38,9 @@ package struct Placement: Sendable, Equatable {
 
     package var threadsPerRank: Int { ranks.first?.cpus.count ?? 0 }
 
+    /// The nodes that workers read their memory from, ascending; empty where none is chosen.
+    package var nodes: [Int] { Set(ranks.flatMap { $0.workerNodes.compactMap { $0 } }).sorted() }
+
     /// The wait strategy that suits.
     package var wait: WaitStrategy { WaitStrategy(oversubscribed: oversubscribed) }
 
@@ -41,8 +50,9 @@ package struct Placement: Sendable, Equatable {
     ///   - ranks: at least 1; more than CPUs is legal, they share them.
     ///   - threadsPerRank: workers of each; nil: the physical cores, or what the quota leaves of them, over the ranks.
     ///   - fit: asks for fewer threads, with a note, when the wish exceeds the CPUs; otherwise workers share CPUs.
+    ///   - everywhere: no node stays idle: with fewer ranks than nodes, ranks span nodes.
     package static func plan(
-        topology: Topology, ranks: Int, threadsPerRank: Int?, fit: Bool = false
+        topology: Topology, ranks: Int, threadsPerRank: Int?, fit: Bool = false, everywhere: Bool = false
     ) -> Placement {
         var notes: [String] = []
         let ranks = max(1, ranks)
@@ -63,17 +73,24 @@ package struct Placement: Sendable, Equatable {
         let sets =
             overflow || workers > topology.allowed.count
             ? machine.roundRobin(ranks: ranks, threads: threads)
-            : machine.distribute(ranks: ranks, threads: threads)
-        var placed: [Rank] = []
-        for (index, cpus) in sets.enumerated() {
-            let (node, note) = memoryNode(for: cpus, topology: topology)
-            placed.append(Rank(cpus: cpus, node: node))
-            if let note { notes.append("rank \(index): \(note)") }
-        }
-        return Placement(ranks: placed, oversubscribed: oversubscribed, notes: notes)
+            : machine.distribute(ranks: ranks, threads: threads, everywhere: everywhere)
+        return Placement(sets, topology: topology, oversubscribed: oversubscribed, notes: notes)
     }
 
-    private static func cpus(_ topology: Topology) -> String {
+    /// Ranks of these CPUs, each with the memory that is nearest.
+    init(_ sets: [[Int]], topology: Topology, oversubscribed: Bool, notes: [String]) {
+        var notes = notes
+        var ranks: [Rank] = []
+        for (index, cpus) in sets.enumerated() {
+            let (node, note) = Self.memoryNode(for: cpus, topology: topology)
+            let workerNodes = cpus.map { Self.memoryNode(for: [$0], topology: topology).node }
+            ranks.append(Rank(cpus: cpus, node: node, workerNodes: workerNodes))
+            if let note { notes.append("rank \(index): \(note)") }
+        }
+        self.init(ranks: ranks, oversubscribed: oversubscribed, notes: notes)
+    }
+
+    static func cpus(_ topology: Topology) -> String {
         let count = topology.allowed.count
         let all = count == 1 ? "1 CPU" : "\(count) CPUs"
         guard let quota = topology.cpuQuota, topology.budget < count else { return all }

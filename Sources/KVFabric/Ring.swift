@@ -15,6 +15,8 @@ package final class Ring: Sendable {
     private let memory: SharedMemory
 
     package var capacity: Int { header.capacity }
+    /// Where it lies.
+    package var pages: Pages { Pages(memory.pointer, bytes: memory.count) }
 
     /// Bytes of memory that a ring of this capacity takes.
     package static func bytes(capacity: Int) -> Int { RingHeader.bytes + capacity }

@@ -7,6 +7,8 @@ package final class RingLink: Link {
     private let consumer: RingConsumer
 
     package var capacity: Int { ring.capacity }
+    /// Where its ring lies.
+    package var pages: Pages { ring.pages }
 
     /// - Parameters:
     ///   - capacity: bytes, rounded up to a power of two. Larger segments go through in pieces, while both sides work.

@@ -5,7 +5,8 @@ import Glibc
 struct Seat: Sendable {
     let label: String
     let index: Int
-    let cpu: Int
+    /// The CPU that it is bound to; nil: those that the process may use.
+    let cpu: Int?
     let node: Int?
     /// The nice value that the worker should have: its owner's, whatever Dispatch gives the thread.
     let nice: Int32
@@ -44,10 +45,12 @@ struct Seat: Sendable {
         var old = [Int32](repeating: 0, count: 8192)
         let count = ckv_affinity_get(&old, Int32(old.count))
         old.removeLast(old.count - max(0, Int(count)))
-        var only = Int32(clamping: cpu)
-        let pinned = ckv_affinity_set(&only, 1)
-        if pinned != 0 {
-            note("\(name): \(FabricError.system(call: "sched_setaffinity to CPU \(cpu)", errno: pinned))")
+        var isPinned = false
+        if let cpu {
+            var only = Int32(clamping: cpu)
+            let code = ckv_affinity_set(&only, 1)
+            isPinned = code == 0
+            if code != 0 { note("\(name): \(FabricError.system(call: "sched_setaffinity to CPU \(cpu)", errno: code))") }
         }
 
         var hasPolicy = false
@@ -60,6 +63,6 @@ struct Seat: Sendable {
         if oldNice != nice, setpriority(Before.thisThread, 0, nice) != 0 {
             note("\(name): nice value \(oldNice) instead of \(nice), as its thread comes from a spare Dispatch pool")
         }
-        return Before(affinity: pinned == 0 ? old : [], hasPolicy: hasPolicy, nice: oldNice, name: oldName)
+        return Before(affinity: isPinned ? old : [], hasPolicy: hasPolicy, nice: oldNice, name: oldName)
     }
 }

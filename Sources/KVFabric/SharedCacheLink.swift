@@ -6,6 +6,8 @@ package final class SharedCacheLink: Link {
     private let ring: Ring
     private let producer: RingProducer
     private let consumer: RingConsumer
+    /// Where its ring lies.
+    package var pages: Pages { ring.pages }
 
     /// - Parameters:
     ///   - segments: how many the sender may be ahead of the receiver (rounded up).

@@ -27,14 +27,17 @@ struct SystemFiles {
 
     func lines(at path: String) -> [Substring] { text(at: path)?.split(separator: "\n") ?? [] }
 
-    /// MemTotal and MemFree in bytes, 0 where they are not given.
-    func memory(at path: String, prefix: String) -> (total: UInt64, free: UInt64) {
+    /// MemTotal, MemFree, and what of it all can be had (MemAvailable, which nodes do not tell, without its reserves), in bytes; 0 where they
+    /// are not given.
+    func memory(at path: String, prefix: String) -> (total: UInt64, free: UInt64, available: UInt64) {
         var found: [String: UInt64] = [:]
         for line in lines(at: path) where line.hasPrefix(prefix) {
             let words = line.dropFirst(prefix.count).split { $0 == " " || $0 == ":" }
             guard words.count >= 2, let kibibytes = UInt64(words[1]) else { continue }
             found[String(words[0])] = kibibytes.multipliedReportingOverflow(by: 1024).partialValue
         }
-        return (found["MemTotal"] ?? 0, found["MemFree"] ?? 0)
+        let free = found["MemFree"] ?? 0
+        let files = ["Active(file)", "Inactive(file)", "SReclaimable"].reduce(0) { $0 &+ (found[$1] ?? 0) }
+        return (found["MemTotal"] ?? 0, free, free.addingReportingOverflow(files).partialValue)
     }
 }

@@ -1,3 +1,5 @@
+import CKVLinux
+
 /// What the machine offers this process: CPUs, how they share cores, caches and memory, and what it may use of them.
 ///
 /// A value: ``read(root:affinity:)`` makes it from the system, tests and simulations make it by hand.
@@ -31,15 +33,20 @@ package struct Topology: Sendable, Equatable {
         package var memoryTotal: UInt64
         /// Bytes free when this was read.
         package var memoryFree: UInt64
+        /// The same with what the kernel gives up at once: pages of files, mostly.
+        package var memoryAvailable: UInt64
         /// Its online CPUs, ascending.
         package var cpus: [Int]
         /// Relative distance (10 is local) to each node, by that node's id.
         package var distances: [Int: Int]
 
-        package init(id: Int, memoryTotal: UInt64, memoryFree: UInt64, cpus: [Int], distances: [Int: Int]) {
+        package init(
+            id: Int, memoryTotal: UInt64, memoryFree: UInt64, memoryAvailable: UInt64? = nil, cpus: [Int], distances: [Int: Int]
+        ) {
             self.id = id
             self.memoryTotal = memoryTotal
             self.memoryFree = memoryFree
+            self.memoryAvailable = memoryAvailable ?? memoryFree
             self.cpus = cpus
             self.distances = distances
         }
@@ -71,6 +78,12 @@ package struct Topology: Sendable, Equatable {
         self.cpuQuota = cpuQuota
         self.memoryLimit = memoryLimit
         self.notes = notes
+    }
+
+    /// The CPU that the calling thread is on; nil where the kernel does not say.
+    package static var currentCPU: Int? {
+        let cpu = ckv_current_cpu()
+        return cpu >= 0 ? Int(cpu) : nil
     }
 
     /// Physical cores with at least one allowed CPU.

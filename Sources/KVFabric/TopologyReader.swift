@@ -107,7 +107,8 @@ struct TopologyReader {
             let memory = files.memory(at: "/proc/meminfo", prefix: "")
             return [
                 Topology.Node(
-                    id: 0, memoryTotal: memory.total, memoryFree: memory.free, cpus: online, distances: [0: 10])
+                    id: 0, memoryTotal: memory.total, memoryFree: memory.free, memoryAvailable: memory.available, cpus: online,
+                    distances: [0: 10])
             ]
         }
         return ids.map { id in
@@ -116,7 +117,7 @@ struct TopologyReader {
             // One number for each online node, in their order.
             let distances = files.text(at: "\(folder)/distance")?.split(separator: " ").map { Int($0) ?? 0 } ?? []
             return Topology.Node(
-                id: id, memoryTotal: memory.total, memoryFree: memory.free,
+                id: id, memoryTotal: memory.total, memoryFree: memory.free, memoryAvailable: memory.available,
                 cpus: list(at: "\(folder)/cpulist")?.ids.filter(online.contains) ?? [],
                 distances: Dictionary(uniqueKeysWithValues: zip(ids, distances)))
         }

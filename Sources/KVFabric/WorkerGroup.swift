@@ -11,32 +11,38 @@ package final class WorkerGroup: Sendable {
     package let cpus: [Int]
     /// The node that memory first touched by the workers comes from.
     package let node: Int?
+    /// Whether each worker is bound to its CPU.
+    package let isPinned: Bool
     private let crew: Crew
 
     /// Starts the workers and waits until all run (at most ten seconds); what failed is in ``notes``.
     ///
     /// - Parameters:
     ///   - cpus: one CPU a worker; a CPU may occur several times.
-    ///   - node: preferred for the workers' memory, before anything is allocated; nil leaves the system's policy.
-    package convenience init(label: String, cpus: [Int], node: Int?, wait strategy: WaitStrategy) {
-        self.init(label: label, cpus: cpus, node: node, board: JobBoard(label: label, count: cpus.count, wait: strategy), job: nil)
+    ///   - node: preferred for the workers' memory, before anything is allocated; nil leaves the process's policy.
+    ///   - isPinned: false leaves workers the process's CPUs.
+    package convenience init(label: String, cpus: [Int], node: Int?, isPinned: Bool = true, wait strategy: WaitStrategy) {
+        self.init(
+            label: label, cpus: cpus, node: node, isPinned: isPinned,
+            board: JobBoard(label: label, count: cpus.count, wait: strategy), job: nil)
     }
 
     /// The same with a job for all times, which begins whenever the board's owner says so, perhaps another process.
     package convenience init(
-        label: String, cpus: [Int], node: Int?, board: JobBoard, job: @escaping @Sendable (_ worker: Int) -> Void
+        label: String, cpus: [Int], node: Int?, isPinned: Bool = true, board: JobBoard, job: @escaping @Sendable (_ worker: Int) -> Void
     ) {
-        self.init(label: label, cpus: cpus, node: node, board: board, job: .some(job))
+        self.init(label: label, cpus: cpus, node: node, isPinned: isPinned, board: board, job: .some(job))
     }
 
-    private init(label: String, cpus: [Int], node: Int?, board: JobBoard, job: Crew.Job?) {
+    private init(label: String, cpus: [Int], node: Int?, isPinned: Bool, board: JobBoard, job: Crew.Job?) {
         self.label = label
         self.cpus = cpus
         self.node = node
+        self.isPinned = isPinned
         crew = Crew(label: label, board: board, job: job)
         let nice = getpriority(0, 0)
         for (index, cpu) in cpus.enumerated() {
-            crew.launch(Seat(label: label, index: index, cpu: cpu, node: node, nice: nice))
+            crew.launch(Seat(label: label, index: index, cpu: isPinned ? cpu : nil, node: node, nice: nice))
         }
         crew.awaitStart(deadline: MonotonicClock.deadline(after: 10))
     }

@@ -61,8 +61,10 @@ package final class Arena: @unchecked Sendable {
     let partialBlocks: Int
     /// Query tokens of one unit of attention work.
     let unitTokens: Int
-    /// Units of attention work handed out so far. As the next one in the arena's memory, which workers of several processes may share.
-    let ticket: UnsafeMutablePointer<Atomic<Int>>
+    /// Units of attention work handed out so far, of each cache that the team reads; two cache lines apart. As the next one in the arena's
+    /// memory, which workers of several processes may share.
+    private let tickets: UnsafeMutableRawPointer
+    private let caches: Int
     /// Chunk tokens × layers done, for progress.
     let progress: UnsafeMutablePointer<Atomic<Int>>
     package let chunkCapacity: Int
@@ -72,10 +74,11 @@ package final class Arena: @unchecked Sendable {
     ///   - chunk: the largest number of tokens in one chunk.
     ///   - context: the largest number of positions.
     ///   - workers: of the team.
+    ///   - caches: that it reads (see ``CacheSet``).
     ///   - memory: gives so many bytes; nil: address space of its own.
     /// - Throws: `ModelError` when there is none.
     package init(
-        _ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int,
+        _ geometry: Geometry, weights: Weights, chunk: Int, context: Int, workers: Int, caches: Int = 1,
         in memory: ((Int) throws(ModelError) -> Region)? = nil
     ) throws(ModelError) {
         let piece = min(chunk, Self.pieceTokens)
@@ -83,7 +86,7 @@ package final class Arena: @unchecked Sendable {
         let unitTokens = min(piece, max(16, (192 + group - 1) / group))
         let blocks = (context + Int(CKV_KEYS) - 1) / Int(CKV_KEYS)
         var layout = Layout()
-        let words = (ticket: layout.reserve(128), progress: layout.reserve(128))
+        let progressOffset = layout.reserve(128)
         let offsets = Activation.allCases.map { activation -> BufferLayout in
             let (tokens, width) = Self.extent(activation, geometry, chunk: chunk, piece: piece)
             // Only what a matrix reads has an int8 form.
@@ -103,12 +106,12 @@ package final class Arena: @unchecked Sendable {
             )
         }
         let partialsOffset = layout.reserve(geometry.heads * blocks * (geometry.headDimension + 2) * 4)
+        let ticketsOffset = layout.reserve(caches * Self.ticketBytes)
 
         let region = try Region.of(layout.bytes, for: "an arena", lent: try memory?(layout.bytes))
         let base = region.base
         self.region = region
-        ticket = (base + words.ticket).assumingMemoryBound(to: Atomic<Int>.self)
-        progress = (base + words.progress).assumingMemoryBound(to: Atomic<Int>.self)
+        progress = (base + progressOffset).assumingMemoryBound(to: Atomic<Int>.self)
         func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
         buffers = offsets.map { Buffer($0, base) }
         own = ownOffsets.map { (normed: Buffer($0[0], base), attended: Buffer($0[1], base)) }
@@ -122,6 +125,8 @@ package final class Arena: @unchecked Sendable {
         }
         partials = floats(partialsOffset)
         partialBlocks = blocks
+        tickets = base + ticketsOffset
+        self.caches = caches
         self.unitTokens = unitTokens
         chunkCapacity = chunk
     }
@@ -130,8 +135,15 @@ package final class Arena: @unchecked Sendable {
 
     /// Between runs: no unit handed out, nothing done.
     package func reset() {
-        ticket.pointee.store(0, ordering: .relaxed)
+        for cache in 0..<caches { ticket(cache).pointee.store(0, ordering: .relaxed) }
         progress.pointee.store(0, ordering: .relaxed)
+    }
+
+    private static let ticketBytes = 128
+
+    func ticket(_ cache: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+        // An `Atomic<Int>` is that integer and nothing else; the memory begins zeroed.
+        (tickets + cache * Self.ticketBytes).assumingMemoryBound(to: Atomic<Int>.self)
     }
 
     package var tokenLayersDone: Int { progress.pointee.load(ordering: .relaxed) }

@@ -39,43 +39,36 @@ extension CPUOperations {
             let head = unit % geometry.keyValueHeads
             let first = tile < early ? piece.lowerBound + tile * size : cut + (tile - early) * size
             let tokens = first..<min(first + size, tile < early ? cut : piece.upperBound)
-            var unit = arguments(layer, window, head, tokens)
+            var unit = arguments(layer, window, head, tokens, cache)
             table.pointee.attention(&unit)
             finish(head, tokens)
         }
-        drawn += units + workers
+        drawn[0] += units + workers
     }
 
     private func attendOne(_ layer: Int, _ window: Int) throws(Stopped) {
         let token = piece.lowerBound
         let position = job.positions[token]
         // A token sees the same keys for every head.
-        var sight = arguments(layer, window, 0, token..<token + 1)
+        var sight = arguments(layer, window, 0, token..<token + 1, cache)
         let blocks = ckv_first_block(&sight)..<position / Int(CKV_KEYS) + 1
         let heads = geometry.keyValueHeads
         let partial = geometry.headDimension + 2
-        // As many units as keep all workers busy, each a run of blocks of some heads.
         let together = headsTogether(blocks.count)
         let sets = (heads + together - 1) / together
-        let runs = min(blocks.count, max(1, (2 * workers + sets - 1) / sets))
-        let units = sets * runs
-        while let unit = draw(units) {
-            let set = unit / runs * together..<min(heads, (unit / runs + 1) * together)
-            let run = unit % runs
-            let own = blocks.lowerBound + blocks.count * run / runs..<blocks.lowerBound + blocks.count * (run + 1) / runs
-            // One head goes through its blocks; of several, every block is read whole and then met by each head.
-            let step = set.count > 1 ? 1 : max(1, own.count)
-            for first in stride(from: own.lowerBound, to: own.upperBound, by: step) {
-                if set.count > 1 { read(layer, set, first, position) }
-                for head in set {
-                    var arguments = arguments(layer, window, head, token..<token + 1)
-                    table.pointee.attention_partial(
-                        &arguments, first, min(first + step, own.upperBound),
-                        arena.partials + head * arena.partialBlocks * geometry.group * partial)
-                }
+        // A worker takes units of the cache near it; of the others too, where the work is not even.
+        let isLopsided = caches.part(blocks, into: &parts)
+        for turn in caches.caches.indices {
+            let owner = (home + turn) % parts.count
+            let drawers = isLopsided ? workers : caches.readers[owner]
+            // As many units as keep all workers busy, each a run of blocks of some heads.
+            let runs = min(parts[owner].count, max(1, (2 * drawers + sets - 1) / sets))
+            while turn == 0 || isLopsided, let unit = draw(sets * runs, of: owner) {
+                let set = unit / runs * together..<min(heads, (unit / runs + 1) * together)
+                attendOne(layer, window, set, unit % runs, of: runs, owner)
             }
+            drawn[owner] += sets * runs + drawers
         }
-        drawn += units + workers
         if workers > 1 { try team.synchronise(worker: worker) }
         // Few partial results are merged by every worker for itself, which costs less than waiting for each other once more.
         if blocks.count * geometry.heads * partial <= 1 << 14 {
@@ -91,6 +84,33 @@ extension CPUOperations {
         try quantiseUnfinished()
     }
 
+    /// Some heads' part of one token's attention: a run of a cache's blocks.
+    private func attendOne(_ layer: Int, _ window: Int, _ heads: Range<Int>, _ run: Int, of runs: Int, _ owner: Int) {
+        let part = parts[owner]
+        let first = part.count * run / runs
+        let last = part.count * (run + 1) / runs
+        let early = part.early.lowerBound + first..<part.early.lowerBound + last
+        let late = part.late.lowerBound + first - part.early.count..<part.late.lowerBound + last - part.early.count
+        attendOne(layer, window, heads, early.clamped(to: part.early), caches.caches[owner])
+        attendOne(layer, window, heads, late.clamped(to: part.late), caches.caches[owner])
+    }
+
+    private func attendOne(_ layer: Int, _ window: Int, _ heads: Range<Int>, _ blocks: Range<Int>, _ cache: KVCache) {
+        let token = piece.lowerBound
+        let partial = geometry.headDimension + 2
+        // One head goes through its blocks; of several, every block is read whole and then met by each head.
+        let step = heads.count > 1 ? 1 : max(1, blocks.count)
+        for first in stride(from: blocks.lowerBound, to: blocks.upperBound, by: step) {
+            if heads.count > 1 { read(layer, heads, first, job.positions[token], cache) }
+            for head in heads {
+                var arguments = arguments(layer, window, head, token..<token + 1, cache)
+                table.pointee.attention_partial(
+                    &arguments, first, min(first + step, blocks.upperBound),
+                    arena.partials + head * arena.partialBlocks * geometry.group * partial)
+            }
+        }
+    }
+
     /// How many heads share a unit of `blocks` blocks: those whose keys of a block, and values, lie in the second-level cache at once; one
     /// where there would be too few units.
     private func headsTogether(_ blocks: Int) -> Int {
@@ -101,7 +121,7 @@ extension CPUOperations {
     }
 
     /// Brings a block's keys and values of some heads into the worker's cache, up to `position`.
-    private func read(_ layer: Int, _ heads: Range<Int>, _ block: Int, _ position: Int) {
+    private func read(_ layer: Int, _ heads: Range<Int>, _ block: Int, _ position: Int, _ cache: KVCache) {
         let width = geometry.headDimension * cache.type.bytes
         let rows = block * Int(CKV_KEYS)..<min((block + 1) * Int(CKV_KEYS), position + 1)
         func read(_ all: UnsafeMutableRawBufferPointer) {
@@ -136,8 +156,8 @@ extension CPUOperations {
     }
 
     /// The next unit of work, or nil when all are handed out; every worker draws one too many.
-    private func draw(_ units: Int) -> Int? {
-        let unit = arena.ticket.pointee.wrappingAdd(1, ordering: .relaxed).oldValue - drawn
+    private func draw(_ units: Int, of owner: Int = 0) -> Int? {
+        let unit = arena.ticket(owner).pointee.wrappingAdd(1, ordering: .relaxed).oldValue - drawn[owner]
         return unit < units ? unit : nil
     }
 
@@ -147,7 +167,7 @@ extension CPUOperations {
         for token in tokens { quantise(.attended, token, columns: head * width..<(head + 1) * width) }
     }
 
-    private func arguments(_ layer: Int, _ window: Int, _ head: Int, _ tokens: Range<Int>) -> ckv_attention {
+    private func arguments(_ layer: Int, _ window: Int, _ head: Int, _ tokens: Range<Int>, _ cache: KVCache) -> ckv_attention {
         let width = geometry.headDimension
         let column = head * geometry.group * width
         let offset = head * width * cache.type.bytes

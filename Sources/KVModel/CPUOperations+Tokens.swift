@@ -83,8 +83,11 @@ extension CPUOperations {
         for token in byRows ? piece : own {
             let position = job.positions[token]
             let rows = position..<position + 1
-            store(.key, token, byRows ? ownRows[Activation.key.rawValue] : all, cache.keys(layer, rows))
-            store(.value, token, byRows ? ownRows[Activation.value.rawValue] : all, cache.values(layer, rows))
+            // To every cache, by whoever has it at hand: ranks need no barrier for it, and pages come from where a cache's are to be.
+            for cache in caches.caches {
+                store(.key, token, byRows ? ownRows[Activation.key.rawValue] : all, cache.keys(layer, rows))
+                store(.value, token, byRows ? ownRows[Activation.value.rawValue] : all, cache.values(layer, rows))
+            }
         }
     }
 

@@ -14,8 +14,10 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     package let worker: Int
     let workers: Int
     let angles: Angles
-    /// Keys and values of all positions up to the chunk's end.
-    package var cache: KVCache
+    /// Keys and values of all positions up to the chunk's end: this worker's cache, and those of the whole team.
+    let cache: KVCache
+    let caches: CacheSet
+    let home: Int
     /// Told of each layer's marks; worker 0 only.
     package weak var recorder: (any LayerRecorder)?
 
@@ -31,8 +33,10 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     /// Tokens (of the chunk) still worked on, and those of the current piece.
     var active = 0..<0
     var piece = 0..<0
-    /// Units drawn from the arena's ticket before the current operation.
-    var drawn = 0
+    /// Units drawn from each of the arena's tickets before the current operation.
+    var drawn: [Int]
+    /// The current operation's share of each cache.
+    var parts: [CacheSet.Part]
 
     /// What one run computes.
     package struct Job: @unchecked Sendable {
@@ -59,27 +63,35 @@ package final class CPUOperations: Operations, @unchecked Sendable {
         package init() {}
     }
 
+    /// - Parameters:
+    ///   - weights: the copy that is near.
+    ///   - home: the one of `caches` that is near.
     package init(
-        weights: WeightCopy, geometry: Geometry, arena: Arena, cache: KVCache, angles: Angles, team: any Team, worker: Int
+        weights: WeightCopy, geometry: Geometry, arena: Arena, caches: CacheSet, home: Int = 0, angles: Angles, team: any Team,
+        worker: Int
     ) {
         self.geometry = geometry
         table = weights.weights.kernels.table
         self.weights = weights
         self.arena = arena
-        self.cache = cache
+        self.caches = caches
+        self.home = home
+        cache = caches.caches[home]
+        drawn = caches.caches.map { _ in 0 }
+        parts = caches.caches.map { _ in CacheSet.Part() }
         self.angles = angles
         self.team = team
         self.worker = worker
         workers = team.count
     }
 
-    /// Sets the next run up. The arena's ticket must be 0 (see `Arena.reset`).
+    /// Sets the next run up. The arena's tickets must be 0 (see `Arena.reset`).
     package func prepare(_ job: Job) {
         self.job = job
         hazards = Hazards()
         active = 0..<job.positions.count
         piece = 0..<0
-        drawn = 0
+        for index in drawn.indices { drawn[index] = 0 }
     }
 
     // MARK: Pieces

@@ -7,19 +7,33 @@ package final class WeightCopy: @unchecked Sendable {
     // Workers pack disjoint parts; nothing is read before all have.
     package let weights: Weights
     package let region: Region
+    /// The rows of tables are read from here, not from the mapped file.
+    package let hasTables: Bool
     private let done = Atomic<Int>(0)
 
-    /// - Parameter region: of at least `Weights.bytes`, zeroed; nil: address space of its own.
+    /// - Parameters:
+    ///   - hasTables: true for a copy that is nearer to its readers than the file's pages.
+    ///   - region: of at least ``bytes(of:hasTables:)``, zeroed; nil: address space of its own.
     /// - Throws: `ModelError` when there is none.
-    package init(_ weights: Weights, in region: Region? = nil) throws(ModelError) {
+    package init(_ weights: Weights, hasTables: Bool = false, in region: Region? = nil) throws(ModelError) {
         self.weights = weights
-        self.region = try .of(weights.bytes, for: "the weights of \(weights.file.path)", lent: region)
+        self.hasTables = hasTables
+        self.region = try .of(
+            Self.bytes(of: weights, hasTables: hasTables), for: "the weights of \(weights.file.path)", lent: region)
     }
 
-    /// Bytes packed so far, of `Weights.packedBytes`, for progress.
+    /// What a copy takes.
+    package static func bytes(of weights: Weights, hasTables: Bool = false) -> Int {
+        weights.bytes + (hasTables ? weights.tableBytes : 0)
+    }
+
+    /// Bytes packed so far, of ``bytesToPack``, for progress.
     package var packedSoFar: Int { done.load(ordering: .relaxed) }
+    package var bytesToPack: Int {
+        weights.packedBytes + (hasTables ? weights.mappedTables.reduce(0) { $0 + $1.count * $1.rowBytes } : 0)
+    }
     /// By all workers.
-    package var isPacked: Bool { packedSoFar == weights.packedBytes }
+    package var isPacked: Bool { packedSoFar == bytesToPack }
 
     // MARK: Reading
 
@@ -32,7 +46,7 @@ package final class WeightCopy: @unchecked Sendable {
     func row(_ index: Int, of table: Table) -> UnsafeRawPointer {
         let base =
             switch table.place {
-            case .mapped(let bytes): bytes
+            case .mapped(let bytes, let offset): hasTables ? UnsafeRawPointer(region.base + weights.bytes + offset) : bytes
             case .copied(let offset): UnsafeRawPointer(region.base + offset)
             }
         return base + index * table.rowBytes
@@ -51,6 +65,13 @@ package final class WeightCopy: @unchecked Sendable {
                 table.rows.make(row..<row + 1, into: region.base + table.offset + row * table.rows.rowBytes)
                 done.add(table.rows.rowBytes, ordering: .relaxed)
             }
+        }
+        for table in hasTables ? weights.mappedTables : [] {
+            let rows = table.count * worker / count..<table.count * (worker + 1) / count
+            let bytes = rows.count * table.rowBytes
+            let target = region.base + weights.bytes + table.offset + rows.lowerBound * table.rowBytes
+            target.copyMemory(from: table.bytes + rows.lowerBound * table.rowBytes, byteCount: bytes)
+            done.add(bytes, ordering: .relaxed)
         }
         var scratch = Scratch()
         for item in weights.matrices {

@@ -35,7 +35,8 @@ package struct Matrix: Sendable {
 package struct Table: @unchecked Sendable {
     // Bytes of the mapped file, alive as long as `Weights`.
     enum Place {
-        case mapped(UnsafeRawPointer)
+        /// `offset` behind the weights of a copy that has the rows too.
+        case mapped(UnsafeRawPointer, offset: Int)
         /// In each copy of the weights, in bytes.
         case copied(Int)
     }
@@ -65,6 +66,14 @@ package final class Weights: @unchecked Sendable {
         let rows: MadeRows
         let count: Int
     }
+    /// A table that the file holds.
+    struct MappedTable: @unchecked Sendable {
+        // Bytes of the mapped file.
+        let offset: Int
+        let bytes: UnsafeRawPointer
+        let rowBytes: Int
+        let count: Int
+    }
     struct PackedVector {
         let vector: Vector
         let values: [Float]
@@ -77,9 +86,11 @@ package final class Weights: @unchecked Sendable {
     private let seed: UInt64
     private(set) var matrices: [PackedMatrix] = []
     private(set) var tables: [MadeTable] = []
+    private(set) var mappedTables: [MappedTable] = []
     private(set) var vectors: [PackedVector] = []
     private var known: [String: Matrix] = [:]
     private var layout = Layout()
+    private var mappedLayout = Layout()
 
     package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType) {
         self.file = file
@@ -94,6 +105,8 @@ package final class Weights: @unchecked Sendable {
     }
     /// Bytes of a copy's memory: the same, with vectors and padding.
     package var bytes: Int { layout.bytes }
+    /// Bytes of the tables that the file holds, which a copy may hold too.
+    package var tableBytes: Int { mappedLayout.bytes }
     /// Whether any matrix takes int8 (float) activations.
     package private(set) var needsInt8 = false
     package private(set) var needsFloat = false
@@ -127,7 +140,10 @@ package final class Weights: @unchecked Sendable {
         let source = try self.rows(of: info, format)
         let place: Table.Place
         switch source {
-        case .mapped(let bytes, _): place = .mapped(bytes)
+        case .mapped(let bytes, let rowBytes):
+            let offset = mappedLayout.reserve(rows * rowBytes)
+            mappedTables.append(MappedTable(offset: offset, bytes: bytes, rowBytes: rowBytes, count: rows))
+            place = .mapped(bytes, offset: offset)
         case .made(let maker):
             let offset = layout.reserve(rows * maker.rowBytes)
             tables.append(MadeTable(offset: offset, rows: maker, count: rows))

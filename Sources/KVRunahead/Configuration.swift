@@ -1,3 +1,4 @@
+import KVFabric
 package import KVGGUF
 import KVModel
 
@@ -50,6 +51,32 @@ public struct Configuration: Sendable {
         case process
     }
 
+    /// How ranks are placed on NUMA nodes; llama.cpp's names.
+    public enum NUMA: String, Sendable, CaseIterable {
+        /// Ranks spread over nodes, none spans two unless it has to.
+        case auto
+        /// No node stays idle: where there are fewer ranks than nodes, ranks span nodes.
+        case distribute
+        /// Only the node that the process started on.
+        case isolate
+        /// The CPUs and the memory policy that the process was started with (`numactl`, `taskset`), nothing of our own.
+        case numactl
+        /// No pinning, no memory policy.
+        case off
+    }
+
+    /// Where the weights lie.
+    public enum Memory: String, Sendable, CaseIterable {
+        /// `shared` on one node; on several `mirror` where that fits, else `interleave`.
+        case auto
+        /// A copy on every node that has ranks, embedding table included.
+        case mirror
+        /// One copy, its pages on the ranks' nodes in turns.
+        case interleave
+        /// One copy, its pages where those who packed them run.
+        case shared
+    }
+
     public var model: ModelSource
     /// Positions that the KV-cache holds; 0 = what the model was trained for.
     public var contextLength = 0
@@ -59,6 +86,12 @@ public struct Configuration: Sendable {
     public var threadsPerRank: Int?
     /// False: run as many threads as asked, even more than CPUs.
     public var fitsThreads = true
+    public var numa = NUMA.auto
+    /// The CPUs to use, instead of all: "0-15" for the ranks to share out, or each rank's, "0-15|16-31".
+    public var cpus: String?
+    public var memory = Memory.auto
+    /// Asks for huge pages for weights, KV-caches and scratch.
+    public var hugePages = false
     public var strategy = Strategy.runahead
     public var link = Link.auto
     public var partition = Partition.auto

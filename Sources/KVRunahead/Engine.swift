@@ -67,7 +67,8 @@ public final class Engine: Sendable {
         ranks = try Ranks(
             model: opening.model, configuration: opening.configuration, placement: opening.placement,
             contextLength: opening.contextLength, planner: planner, progress: progress)
-        information = opening.information(link: ranks.link, notices: planner.notices)
+        for notice in ranks.notices { logger.notice("\(notice)") }
+        information = opening.information(link: ranks.link, notices: planner.notices + ranks.notices)
     }
 
     deinit { ranks.shutdown() }

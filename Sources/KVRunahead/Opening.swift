@@ -2,16 +2,6 @@ package import KVFabric
 package import KVGGUF
 package import KVModel
 
-extension Configuration {
-    /// One rank per last-level cache of the CPUs that this process may use.
-    public static func defaultRanks() -> Int {
-        let topology = Topology.read()
-        let allowed = Set(topology.allowed)
-        let caches = Set(topology.cpus.filter { allowed.contains($0.id) }.map(\.cacheGroup)).count
-        return max(1, min(caches, topology.budget))
-    }
-}
-
 /// Everything decided about a model before any memory is taken: file, kernels, context, placement, memory plan.
 package struct Opening {
     package let file: GGUFFile
@@ -24,8 +14,9 @@ package struct Opening {
     package let memory: MemoryPlan
     package var notices: [String]
 
+    /// - Parameter machine: for a machine that one does not have; nil reads this one.
     /// - Throws: `EngineError`.
-    package init(_ asked: Configuration) throws(EngineError) {
+    package init(_ asked: Configuration, machine: Topology? = nil) throws(EngineError) {
         var configuration = asked
         guard (1...1024).contains(asked.ranks) else {
             throw EngineError(.request, "ranks is \(asked.ranks); it must be 1 to 1024")
@@ -44,6 +35,8 @@ package struct Opening {
             configuration.threadsPerRank = asked.threadsPerRank.map { $0 * asked.ranks }
             configuration.ranks = 1
             configuration.partition = .even
+            // All ranks' lists are the one's.
+            configuration.cpus = asked.cpus?.replacing("|", with: ",")
         }
         try configuration.strategy.check(configuration.partition)
         file = try asked.model.open()
@@ -57,40 +50,22 @@ package struct Opening {
         guard contextLength > 0 else {
             throw EngineError(.request, "the context is \(asked.contextLength); it must be 0 (the model's) or more")
         }
-        topology = Topology.read()
-        placement = Placement.plan(
-            topology: topology, ranks: configuration.ranks, threadsPerRank: configuration.threadsPerRank,
-            fit: configuration.fitsThreads)
+        topology = machine ?? Topology.read()
+        let wish = try configuration.placementWish(ranks: configuration.ranks)
+        do { placement = try Placement(wish, on: topology) } catch { throw EngineError(.request, error.description) }
         notices = topology.notes + placement.notes
         if contextLength > geometry.contextLength {
             notices.append("the model was trained for \(geometry.contextLength) positions, the context is \(contextLength)")
         }
-        self.configuration = configuration
-        memory = try Self.plan(model, configuration, contextLength, placement, topology)
-    }
-
-    private static func plan(
-        _ model: Model, _ configuration: Configuration, _ context: Int, _ placement: Placement, _ topology: Topology
-    ) throws(EngineError) -> MemoryPlan {
-        let ranks = placement.ranks.count
-        let type = CacheType(configuration.cacheElement)
-        let geometry = model.geometry
-        // A context so large that its cache's size overflows is refused like one that only exceeds the memory.
-        let perPosition = 2 * geometry.layers * geometry.keyValueWidth * type.bytes
-        let (cache, overflow) = perPosition.multipliedReportingOverflow(by: context)
-        guard !overflow, cache < 1 << 50 else {
-            throw EngineError(.memory, "a context of \(context) positions needs more memory than any machine has (-c)")
+        memory = try MemoryNeeds(model, configuration, context: contextLength, placement, topology).plan(configuration.memory)
+        if memory.nodes.count > 1, configuration.memory == .auto, memory.mode != .mirror {
+            notices.append("a copy of the weights on every node does not fit; there is one, its pages on all ranks' nodes in turns")
         }
-        let ownCaches = Ranks.resolve(configuration.link, placement) == .ring
-        let rows = Connections.Rows(geometry, type: type, context: context)
-        let arena: Int
-        do {
-            arena = try Arena(geometry, weights: model.weights, chunk: context, context: context, workers: 1).region.bytes
-        } catch { throw EngineError(.memory, error.description) }
-        let available = [MemoryPlan.machineAvailable(), topology.memoryLimit.map { Int(clamping: $0) }].compactMap { $0 }.min()
-        return MemoryPlan(
-            weights: model.weights.packedBytes, caches: cache * (ownCaches ? ranks : 1), arenas: arena * ranks,
-            rings: ownCaches ? rows.ringBytes(configuration.strategy, ranks: ranks) : 0, available: available)
+        if memory.mode != .mirror, !memory.shortage.isEmpty, memory.total <= memory.available ?? .max {
+            notices.append("\(memory.shortage): the rest comes from other nodes")
+        }
+        configuration.memory = memory.mode
+        self.configuration = configuration
     }
 
     func information(link: Configuration.Link, notices more: [String]) -> Engine.Information {

@@ -47,6 +47,37 @@ extension Configuration.Link: ExpressibleByArgument {}
 extension Configuration.CacheElement: ExpressibleByArgument {}
 extension Configuration.Activations: ExpressibleByArgument {}
 extension Configuration.RankMode: ExpressibleByArgument {}
+extension Configuration.NUMA: ExpressibleByArgument {}
+extension Configuration.Memory: ExpressibleByArgument {}
+
+/// Where ranks run and memory lies.
+struct PlacementOptions: ParsableArguments {
+    @Option(
+        help: """
+            Ranks on NUMA nodes: auto; distribute: over all nodes; isolate: only the node that the process started on; numactl: the CPUs and \
+            memory policy that it was started with; off: no pinning, no policy
+            """)
+    var numa = Configuration.NUMA.auto
+    @Option(help: "The CPUs to use: 0-15 for all ranks to share out, or each rank's, 0-15|16-31")
+    var cpus: String?
+    @Option(
+        help: """
+            The weights: mirror: a copy on every node that has ranks; interleave: one, its pages on these nodes in turns; shared: one; auto: \
+            shared on one node, on several mirror where that fits, else interleave
+            """)
+    var memory = Configuration.Memory.auto
+    @Flag(name: .customLong("hugepages"), help: "Ask for huge pages for weights, KV-caches and scratch")
+    var hugePages = false
+
+    func apply(to configuration: inout Configuration) {
+        configuration.numa = numa
+        configuration.cpus = cpus
+        configuration.memory = memory
+        configuration.hugePages = hugePages
+    }
+
+    var defaultRanks: Int { Configuration.defaultRanks(numa: numa, cpus: cpus) }
+}
 
 /// What run and bench alike let choose of the computation.
 struct ComputingOptions: ParsableArguments {
@@ -65,6 +96,7 @@ struct ComputingOptions: ParsableArguments {
             "Slows the links down to a network's: bandwidth=10GB/s,latency=5us,jitter=1us,bursts=20%,burst=200us,seed=1 (any of them)"
     )
     var throttle: String?
+    @OptionGroup var placement: PlacementOptions
 
     @OptionGroup var mode: RankOptions
 
@@ -74,6 +106,7 @@ struct ComputingOptions: ParsableArguments {
         configuration.activations = activations
         configuration.instructionSet = isa
         mode.apply(to: &configuration)
+        placement.apply(to: &configuration)
         configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
     }
 }
@@ -151,7 +184,7 @@ struct EngineOptions: ParsableArguments {
     func configuration(_ model: ModelSource) throws -> Configuration {
         var configuration = Configuration(model)
         configuration.contextLength = contextSize
-        configuration.ranks = ranks ?? Configuration.defaultRanks()
+        configuration.ranks = ranks ?? computing.placement.defaultRanks
         configuration.threadsPerRank = threadsPerRank
         configuration.fitsThreads = !oversubscribe
         configuration.strategy = strategy
@@ -160,7 +193,8 @@ struct EngineOptions: ParsableArguments {
         plans.apply(to: &configuration)
         configuration.cacheElement = cacheType
         // What `plan --auto` found, where nothing else is asked for.
-        if ranks == nil, threadsPerRank == nil, configuration.partition == .auto, configuration.strategy == .runahead,
+        if ranks == nil, threadsPerRank == nil, configuration.cpus == nil, configuration.partition == .auto,
+            configuration.strategy == .runahead,
             let shape = PlanShape.find(for: configuration, notices: Terminal.note)
         {
             configuration.ranks = shape.ranks

@@ -34,7 +34,7 @@ final class OperationsTests: XCTestCase {
             weights.pack(worker: 0, of: 1)
             arena.reset()
             let operations = CPUOperations(
-                weights: weights, geometry: model.geometry, arena: arena, cache: cache,
+                weights: weights, geometry: model.geometry, arena: arena, caches: CacheSet(cache, readers: 1),
                 angles: Angles(model.geometry.rotary, positions: cache.capacity), team: team, worker: 0)
             try tokens.withUnsafeBufferPointer { buffer in
                 var job = CPUOperations.Job()

@@ -36,6 +36,8 @@ int ckv_affinity_set(const int32_t *cpus, int count);
 
 /// The CPU the calling thread is on now, or a negative errno.
 int ckv_current_cpu(void);
+/// The calling thread's id, as in /proc/self/task.
+int32_t ckv_thread_id(void);
 
 /// Names the calling thread (cut to 15 bytes), as seen by perf and top.
 void ckv_thread_name_set(const char *name);
@@ -48,8 +50,15 @@ int ckv_memory_policy_prefer(int node);
 int ckv_memory_policy_default(void);
 /// The same preference for a page-aligned range, whoever touches it first; moves pages already there.
 int ckv_memory_prefer(void *address, size_t bytes, int node);
+/// Spreads a page-aligned range over the nodes in turns, whoever touches it first; moves pages already there.
+int ckv_memory_interleave(void *address, size_t bytes, const int32_t *nodes, int count);
+/// Asks for huge pages in a page-aligned range.
+int ckv_memory_huge(void *address, size_t bytes);
 /// Node of the page that holds `address`; -1 if it is not there yet or the kernel does not say.
 int ckv_memory_node_of(const void *address);
+/// Adds the pages of a range to `per_node[node]` (nodes below `capacity`), those that nobody has touched yet to `absent`, and those of which
+/// the kernel tells nothing to `unknown`. Moves and touches nothing.
+int ckv_memory_residence(const void *address, size_t bytes, uint64_t *per_node, int capacity, uint64_t *absent, uint64_t *unknown);
 
 /// 1 if libnuma.so.1 is there and says that this machine has NUMA; 0 if it says no; -1 without the library.
 int ckv_libnuma_available(void);

@@ -29,7 +29,7 @@ enum Fingerprint {
         let cpus = placement.ranks.map { "\(CPUList($0.cpus))" }.joined(separator: "/")
         let caches = Set(topology.cpus.map(\.cacheGroup)).count
         return "\(processor); CPUs \(cpus) of \(topology.cpus.count), \(topology.nodes.count) nodes, \(caches) last-level caches"
-            + (topology.cpuQuota.map { ", quota \($0)" } ?? "") + "; \(kernels)"
+            + (topology.cpuQuota.map { ", quota \($0)" } ?? "") + (placement.isPinned ? "" : ", not pinned") + "; \(kernels)"
     }
 
     /// The CPU's name.

@@ -3,7 +3,9 @@ import KVModel
 
 /// What a configuration takes in memory, known before anything is loaded.
 public struct MemoryPlan: Sendable {
-    /// Bytes of the repacked weights.
+    /// Where the weights lie: never `auto`.
+    public let mode: Configuration.Memory
+    /// Bytes of the repacked weights, of all copies.
     public let weights: Int
     /// Bytes of all ranks' KV-caches.
     public let caches: Int
@@ -13,17 +15,46 @@ public struct MemoryPlan: Sendable {
     public let rings: Int
     /// Bytes that the machine (and the control group) can still give; nil when unknown.
     public let available: Int?
+    /// The same for each node that ranks are on; empty where no node is chosen.
+    public let nodes: [Node]
+
+    /// What a node is to hold.
+    public struct Node: Sendable {
+        public let id: Int
+        public let weights: Int
+        public let caches: Int
+        public let arenas: Int
+        public let rings: Int
+        /// Bytes that are free on it, or hold pages of files that the kernel gives up.
+        public let available: Int
+
+        public var total: Int { weights + caches + arenas + rings }
+        package var fits: Bool { total <= available }
+        var text: String { "node \(id) needs \(MemoryPlan.text(total)) and has \(MemoryPlan.text(available)) free" }
+    }
 
     public var total: Int { weights + caches + arenas + rings }
 
-    /// - Throws: `EngineError` (memory) saying what is needed and what there is.
+    package var fits: Bool { total <= available ?? .max && nodes.allSatisfy(\.fits) }
+
+    /// The nodes that lack memory, in words.
+    package var shortage: String { nodes.filter { !$0.fits }.map(\.text).joined(separator: ", ") }
+
+    /// - Throws: `EngineError` (memory) saying what is needed and what there is, on which node.
     package func check() throws(EngineError) {
-        guard let available, total > available else { return }
+        let parts =
+            "weights \(Self.text(weights)), KV-cache \(Self.text(caches)), scratch \(Self.text(arenas)), rings \(Self.text(rings))"
+        if let available, total > available {
+            throw EngineError(
+                .memory,
+                "needs \(Self.text(total)) (\(parts)), has \(Self.text(available))" + (shortage.isEmpty ? "" : "; \(shortage)")
+                    + "; a smaller context (-c), fewer ranks or an f16 cache takes less")
+        }
+        // One copy's pages may come from elsewhere; a copy that is asked for on each node may not.
+        guard mode == .mirror, !shortage.isEmpty else { return }
         throw EngineError(
             .memory,
-            "needs \(Self.text(total)) (weights \(Self.text(weights)), KV-cache \(Self.text(caches)), scratch "
-                + "\(Self.text(arenas)), rings \(Self.text(rings))), has \(Self.text(available)); "
-                + "a smaller context (-c), fewer ranks or an f16 cache takes less")
+            "a copy of the weights on every node (--memory mirror) does not fit: \(shortage); --memory interleave takes less")
     }
 
     /// "1.5 GiB".

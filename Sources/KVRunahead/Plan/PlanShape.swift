@@ -39,6 +39,7 @@ package struct PlanShape: Sendable, Equatable, Codable {
         var opening = configuration
         opening.ranks = 1
         opening.threadsPerRank = nil
+        opening.cpus = opening.cpus?.replacing("|", with: ",")
         var key = PlanKey(try Opening(opening), link: configuration.link)
         key.ranks = 0
         key.threadsPerRank = 0

@@ -6,12 +6,14 @@ import KVModel
 extension Configuration.Link: Codable {}
 extension Configuration.CacheElement: Codable {}
 extension Configuration.Activations: Codable {}
+extension Configuration.Memory: Codable {}
 
 /// What a rank's process is told when it starts: enough to lay out the same memory as its engine has, and to find the same model.
 struct Blueprint: Codable, Equatable {
     struct Group: Codable, Equatable {
         var cpus: [Int]
         var node: Int?
+        var workerNodes: [Int?]
     }
 
     var version = Engine.version
@@ -24,6 +26,8 @@ struct Blueprint: Codable, Equatable {
     var instructionSet: String
     var groups: [Group]
     var isOversubscribed: Bool
+    var isPinned: Bool
+    var memory: Configuration.Memory
     var contextLength: Int
     var link: Configuration.Link
     var cacheElement: Configuration.CacheElement
@@ -39,8 +43,10 @@ struct Blueprint: Codable, Equatable {
         fingerprint = Self.fingerprint(model)
         activations = configuration.activations
         instructionSet = model.weights.kernels.name
-        groups = plan.placement.map { Group(cpus: $0.cpus, node: $0.node) }
-        isOversubscribed = plan.isOversubscribed
+        groups = plan.placement.ranks.map { Group(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) }
+        isOversubscribed = plan.placement.oversubscribed
+        isPinned = plan.placement.isPinned
+        memory = plan.memory
         contextLength = plan.contextLength
         link = plan.link
         cacheElement = plan.cacheElement
@@ -54,9 +60,12 @@ struct Blueprint: Codable, Equatable {
     }
 
     var plan: Station.Plan {
-        Station.Plan(
-            placement: groups.map { Placement.Rank(cpus: $0.cpus, node: $0.node) }, isOversubscribed: isOversubscribed,
-            contextLength: contextLength, link: link, cacheElement: cacheElement, waitLimit: waitLimit, throttle: throttle)
+        var placement = Placement(
+            ranks: groups.map { .init(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) }, oversubscribed: isOversubscribed,
+            notes: [])
+        placement.isPinned = isPinned
+        return Station.Plan(
+            placement: placement, contextLength: contextLength, link: link, memory: memory, hugePages: false, cacheElement: cacheElement, waitLimit: waitLimit, throttle: throttle)
     }
 
     /// The model of the blueprint, its header read anew.

@@ -72,18 +72,16 @@ public enum RankMain {
         _ rank: Int, _ blueprint: Blueprint, _ file: MemoryFile, _ watch: Watch, _ state: RunState
     ) throws(EngineError) -> WorkerGroup {
         let model = try blueprint.model()
-        let weights: WeightCopy
-        do {
-            let memory = try SharedMemory.attach(descriptor: Self.weights)
-            weights = try WeightCopy(
-                model.weights, in: Region(base: memory.pointer, bytes: memory.count, owner: memory))
-        } catch { throw EngineError(.memory, "\(error)") }
+        let plan = blueprint.plan
+        let memory: SharedMemory
+        do { memory = try SharedMemory.attach(descriptor: Self.weights) } catch { throw EngineError(.memory, "\(error)") }
+        let weights = try WeightCopies(model.weights, plan.memory, plan.placement, in: memory, by: nil)
         let station = try Station(
-            blueprint.plan, model: model, weights: weights, memory: RunMemory(file), watch: watch, state: state,
+            plan, model: model, weights: weights, memory: RunMemory(file), watch: watch, state: state,
             here: rank..<rank + 1, needs: blueprint.needs)
-        let place = blueprint.groups[rank]
+        let place = plan.placement.ranks[rank]
         return WorkerGroup(
-            label: "rank \(rank)", cpus: place.cpus, node: place.node, board: station.boards[rank],
+            label: "rank \(rank)", cpus: place.cpus, node: place.node, isPinned: plan.placement.isPinned, board: station.boards[rank],
             job: { worker in station.perform(group: rank, worker: worker) })
     }
 

@@ -6,9 +6,16 @@ import KVModel
 /// Of a file every process takes the same parts in the same order; only its maker lays anything out in them.
 final class RunMemory {
     private let file: MemoryFile?
+    private var nodes: NodeMemory
 
     /// - Parameter file: nil for ranks of one process.
-    init(_ file: MemoryFile? = nil) { self.file = file }
+    init(_ file: MemoryFile? = nil, hugePages: Bool = false) {
+        self.file = file
+        nodes = NodeMemory(hugePages: hugePages)
+    }
+
+    /// What the kernel refused.
+    var refusals: [String] { nodes.refusals }
 
     /// False where another process has laid everything out.
     var isMaker: Bool { file?.isMade ?? true }
@@ -22,14 +29,21 @@ final class RunMemory {
     }
 
     /// Zeroed bytes, whose pages come with the first touch.
-    /// - Parameter node: preferred for pages of a file; a process's own come from where they are touched.
+    /// - Parameter node: preferred for them, whoever touches them.
     func region(_ bytes: Int, for what: String, node: Int? = nil) throws(EngineError) -> Region {
-        guard let file else {
-            do { return try Region(reserving: bytes, for: what) } catch { throw EngineError(.memory, error.description) }
+        let region: Region
+        if let file {
+            let part = try part(file, max(1, bytes), node: nil)
+            region = Region(base: part.pointer, bytes: part.count, owner: part)
+        } else {
+            do { region = try Region(reserving: bytes, for: what) } catch { throw EngineError(.memory, error.description) }
         }
-        let part = try part(file, max(1, bytes), node: node)
-        return Region(base: part.pointer, bytes: part.count, owner: part)
+        if isMaker { place(region, on: node.map { [$0] } ?? []) }
+        return region
     }
+
+    /// - Parameter nodes: none leaves a region's pages to those who touch them first, several take them in turns.
+    func place(_ region: Region, on nodes: [Int]) { self.nodes.place(region, on: nodes) }
 
     /// A ring without ends as yet.
     func ring(_ label: String, capacity: Int, node: Int?) throws(EngineError) -> Ring {

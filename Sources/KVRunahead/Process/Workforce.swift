@@ -11,9 +11,9 @@ final class Workforce {
     init(threads station: Station, _ plan: Station.Plan) {
         self.station = station
         processes = nil
-        groups = plan.placement.enumerated().map { index, rank in
+        groups = plan.placement.ranks.enumerated().map { index, rank in
             WorkerGroup(
-                label: "rank \(index)", cpus: rank.cpus, node: rank.node, board: station.boards[index],
+                label: "rank \(index)", cpus: rank.cpus, node: rank.node, isPinned: plan.placement.isPinned, board: station.boards[index],
                 job: { worker in station.perform(group: index, worker: worker) })
         }
     }
@@ -21,19 +21,19 @@ final class Workforce {
     /// A process for each rank; returns when all of them are at work.
     /// - Throws: `EngineError` when one does not come.
     init(
-        processes plan: Station.Plan, _ configuration: Configuration, model: Model, weights: WeightCopy, in memory: SharedMemory,
+        processes plan: Station.Plan, _ configuration: Configuration, model: Model, weights: WeightCopies, in memory: SharedMemory,
         needs: Needs
     ) throws(EngineError) {
         let file: MemoryFile
         do { file = try MemoryFile(label: "kvcpu-ranks") } catch { throw EngineError(.system, "\(error)") }
         let watch = try Blueprint(plan, configuration, model: model, needs: needs).write(to: file)
-        let shared = RunMemory(file)
+        let shared = RunMemory(file, hugePages: plan.hugePages)
         let state = RunState(waitLimit: plan.waitLimit, in: try shared.lines(RunState.lines))
         station = try Station(
             plan, model: model, weights: weights, memory: shared, watch: watch, state: state, here: 0..<0, needs: needs)
         do { try file.seal() } catch { throw EngineError(.system, "\(error)") }
         let processes = try RankProcesses(
-            ranks: plan.placement.count, executable: configuration.rankExecutable, memory: file, weights: memory, watch: watch,
+            ranks: plan.placement.ranks.count, executable: configuration.rankExecutable, memory: file, weights: memory, watch: watch,
             silence: configuration.silenceLimit)
         groups = []
         self.processes = processes

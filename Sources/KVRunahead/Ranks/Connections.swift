@@ -18,6 +18,8 @@ final class Connections: @unchecked Sendable {
     private let profile: LinkProfile?
     /// The ranks' ways out, where links are throttled.
     private let egresses: [Egress]
+    /// The memory of each rank's ways in.
+    private(set) var rings: [(receiver: Int, pages: Pages)] = []
     /// From each rank that takes part to the next one that does.
     private(set) var chain: [any Link] = []
     /// [from][to], without a rank's way to itself.
@@ -89,14 +91,15 @@ final class Connections: @unchecked Sendable {
         let node = nodes[receiver]
         let isMovable = memory.isShared
         do {
+            let ring =
+                kind == .ring
+                ? try memory.ring("kv-link", capacity: bytes, node: node)
+                : try memory.ring("kv-descriptors", capacity: SharedCacheLink.capacity(segments: 1024), node: node)
+            rings.append((receiver, ring.pages))
             var link: any Link =
                 switch kind {
-                case .ring:
-                    try RingLink(try memory.ring("kv-link", capacity: bytes, node: node), isMovable: isMovable, wait: wait)
-                case .shared, .auto:
-                    try SharedCacheLink(
-                        try memory.ring("kv-descriptors", capacity: SharedCacheLink.capacity(segments: 1024), node: node),
-                        isMovable: isMovable, wait: wait)
+                case .ring: try RingLink(ring, isMovable: isMovable, wait: wait)
+                case .shared, .auto: try SharedCacheLink(ring, isMovable: isMovable, wait: wait)
                 }
             if !egresses.isEmpty {
                 link = try ThrottledLink(

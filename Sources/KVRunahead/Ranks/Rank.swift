@@ -7,7 +7,9 @@ final class Rank: @unchecked Sendable {
     // Its workers write disjoint parts; `alone`'s and the exchanges' state is set by worker 0 before the others read it.
     let index: Int
     let arena: Arena
-    let cache: KVCache
+    /// The one that it writes, and for a team of several ranks all that it reads.
+    let caches: CacheSet
+    var cache: KVCache { caches.caches[0] }
     let record: RankRecord
     let runahead: RunaheadAttention
     let allGather: AllGatherAttention
@@ -24,12 +26,12 @@ final class Rank: @unchecked Sendable {
     /// What teams of one engine have in common.
     struct Common {
         let model: Model
-        let weights: WeightCopy
+        let weights: WeightCopies
         let angles: Angles
         let context: Int
         let state: RunState
         let memory: RunMemory
-        /// Each group's CPUs and node.
+        /// Each group's CPUs and nodes.
         let placement: [Placement.Rank]
         /// Where each group's workers get their orders.
         let boards: [JobBoard]
@@ -47,16 +49,17 @@ final class Rank: @unchecked Sendable {
         }
         try self.init(
             index: index, label: "rank \(index)", places: places, count: count, barrier: common.boards[index].barrier, common,
-            cache: cache, chunk: common.context, node: common.placement[index].node, records: true)
+            caches: [cache], chunk: common.context, node: common.placement[index].node, records: true)
     }
 
     /// All groups as one team. Of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
     /// switches.
     /// - Parameters:
+    ///   - caches: one for all, or one for each group.
     ///   - chunk: the most tokens of a run.
     ///   - records: takes times and work down.
     convenience init(
-        together label: String, _ common: Common, cache: KVCache, chunk: Int, records: Bool
+        together label: String, _ common: Common, caches: [KVCache], chunk: Int, records: Bool
     ) throws(EngineError) {
         var taken: Set<Int> = []
         var count = 0
@@ -70,13 +73,13 @@ final class Rank: @unchecked Sendable {
         // A member with a CPU of its own may spin.
         let barrier = Barrier(count: count, wait: .spinning, in: try common.memory.lines(Barrier.lines))
         try self.init(
-            index: 0, label: label, places: places, count: count, barrier: barrier, common, cache: cache, chunk: chunk, node: nil,
+            index: 0, label: label, places: places, count: count, barrier: barrier, common, caches: caches, chunk: chunk, node: nil,
             records: records)
     }
 
     /// - Throws: `EngineError` when there is no memory.
     private init(
-        index: Int, label: String, places: [[Int?]], count: Int, barrier: Barrier, _ common: Common, cache: KVCache, chunk: Int,
+        index: Int, label: String, places: [[Int?]], count: Int, barrier: Barrier, _ common: Common, caches: [KVCache], chunk: Int,
         node: Int?, records: Bool
     ) throws(EngineError) {
         let model = common.model
@@ -84,29 +87,35 @@ final class Rank: @unchecked Sendable {
         let arena: Arena
         do throws(ModelError) {
             arena = try Arena(
-                model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count,
+                model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count, caches: caches.count,
                 in: { (bytes) throws(ModelError) in
                     do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch {
                         throw ModelError(.memory, error.description)
                     }
                 })
         } catch { throw EngineError(.memory, error.description) }
+        let readers = places.map { group in group.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
+        let caches = CacheSet(
+            caches, readers: caches.count == 1 ? [count] : readers,
+            in: try common.memory.region(CacheSet.bytes(caches: caches.count), for: "what \(label) holds"))
         var operations = [CPUOperations?](repeating: nil, count: count)
         for group in common.here {
-            for place in places[group].compactMap({ $0 }) {
+            for (worker, place) in places[group].enumerated() {
+                guard let place else { continue }
                 operations[place] = CPUOperations(
-                    weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
-                    worker: place)
+                    weights: common.weights.copy(rank: group, worker: worker), geometry: model.geometry, arena: arena,
+                    caches: caches, home: caches.caches.count == 1 ? 0 : group, angles: common.angles, team: team, worker: place)
             }
             if let first = places[group].compactMap({ $0 }).first { operations[first]?.reached = common.watch.layer(group) }
         }
         let record = try RankRecord(layers: model.geometry.layers, in: common.memory)
         if records { operations.first??.recorder = record }
+        let cache = caches.caches[0]
         runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
         allGather = AllGatherAttention(
             rank: index, ranks: places.count, cache: cache, record: record, state: common.state)
         self.index = index
-        self.cache = cache
+        self.caches = caches
         self.team = team
         self.arena = arena
         self.record = record
@@ -129,9 +138,8 @@ final class Rank: @unchecked Sendable {
     }
 
     /// One worker's part of a run. Allocates nothing. A stop is reported by whoever raised it (see RunState).
-    func compute(_ job: CPUOperations.Job, group: Int, worker: Int, exchange attention: any Attention, cache: KVCache) {
+    func compute(_ job: CPUOperations.Job, group: Int, worker: Int, exchange attention: any Attention) {
         guard let place = places[group][worker], let operations = operations[place] else { return }
-        operations.cache = cache
         operations.prepare(job)
         try? architecture.forward(on: operations, attention: attention)
     }

@@ -5,7 +5,11 @@ package import KVModel
 package final class Ranks: @unchecked Sendable {
     // Its mutable state belongs to the engine's queue.
     package let model: Model
-    package let weights: WeightCopy
+    package let copies: WeightCopies
+    /// The first copy.
+    package var weights: WeightCopy { copies.all[0] }
+    /// What the kernel refused.
+    package let notices: [String]
     package let placement: Placement
     package let configuration: Configuration
     package let contextLength: Int
@@ -65,28 +69,31 @@ package final class Ranks: @unchecked Sendable {
     ) throws(EngineError) {
         let link = Self.resolve(configuration.link, placement)
         let plan = Station.Plan(
-            placement: placement.ranks, isOversubscribed: placement.oversubscribed, contextLength: contextLength, link: link,
-            cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit, throttle: configuration.throttle)
+            placement: placement, contextLength: contextLength, link: link, memory: configuration.resolvedMemory(placement),
+            hugePages: configuration.hugePages, cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit, throttle: configuration.throttle)
         // A few ranks have everything from the beginning, so that no strategy needs other processes.
         let needs: Needs = placement.ranks.count <= 8 ? [.chain, .gathers, .together] : Needs(configuration.strategy)
         switch configuration.rankMode {
         case .thread:
             weightMemory = nil
-            do { weights = if let packed { packed } else { try WeightCopy(model.weights) } } catch {
-                throw EngineError(.memory, error.description)
-            }
+            let memory = RunMemory(hugePages: plan.hugePages)
+            copies = try WeightCopies(model.weights, packed: packed, plan.memory, placement, by: memory)
             let station = try Station(
-                plan, model: model, weights: weights, memory: RunMemory(), here: plan.placement.indices,
+                plan, model: model, weights: copies, memory: memory, here: placement.ranks.indices,
                 needs: Needs(configuration.strategy), detour: detour)
             workforce = Workforce(threads: station, plan)
+            notices = memory.refusals
         case .process:
-            let memory: SharedMemory
-            do {
-                memory = try .anonymous(label: "kvcpu-weights", count: model.weights.bytes)
-                weights = try WeightCopy(model.weights, in: Region(base: memory.pointer, bytes: memory.count, owner: memory))
-            } catch { throw EngineError(.memory, "the weights: \(error)") }
-            weightMemory = memory
-            workforce = try Workforce(processes: plan, configuration, model: model, weights: weights, in: memory, needs: needs)
+            let shared: SharedMemory
+            let bytes = WeightCopies.bytes(of: model.weights, plan.memory, placement)
+            do { shared = try .anonymous(label: "kvcpu-weights", count: bytes) } catch {
+                throw EngineError(.memory, "the weights: \(error)")
+            }
+            let memory = RunMemory(hugePages: plan.hugePages)
+            copies = try WeightCopies(model.weights, plan.memory, placement, in: shared, by: memory)
+            weightMemory = shared
+            workforce = try Workforce(processes: plan, configuration, model: model, weights: copies, in: shared, needs: needs)
+            notices = memory.refusals
         }
         self.plan = plan
         self.model = model
@@ -96,7 +103,7 @@ package final class Ranks: @unchecked Sendable {
         self.link = link
         self.planner = planner
         self.needs = needs
-        if !weights.isPacked { try pack(progress: progress) }
+        if !copies.isPacked { try pack(progress: progress) }
     }
 
     /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.
@@ -112,7 +119,7 @@ package final class Ranks: @unchecked Sendable {
         giveUp()
         needs.formUnion(more)
         workforce = try Workforce(
-            processes: plan, configuration, model: model, weights: weights, in: weightMemory, needs: needs)
+            processes: plan, configuration, model: model, weights: copies, in: weightMemory, needs: needs)
         isGivenUp = false
     }
 
@@ -151,6 +158,7 @@ package final class Ranks: @unchecked Sendable {
         // Planning may have met a failure, too.
         try ready([])
         length = 0
+        station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
         try station.reset()
         let crew = strategy == .sequential ? [station.together ?? ranks[0]] : ranks
         let active = crew.filter { !chunks[$0.index].isEmpty }
@@ -174,6 +182,7 @@ package final class Ranks: @unchecked Sendable {
         }
         holder = last.index
         length = tokens.count
+        station.decoder.caches.hold(held(active, strategy, chunks), of: length)
         finished = last
         let none = [Accounting.Work](repeating: .init(), count: model.geometry.layers)
         let run = Prefill(
@@ -185,6 +194,14 @@ package final class Ranks: @unchecked Sendable {
             bytesHandedOver: station.connections.bytesSent - handedOver)
         if strategy == .runahead { learn(partition, run) }
         return run
+    }
+
+    /// How much of the prompt each rank's cache holds after it.
+    private func held(_ active: [Rank], _ strategy: Configuration.Strategy, _ chunks: [Positions]) -> [Int] {
+        ranks.indices.map { index in
+            guard let rank = active.first(where: { $0.index == index }) else { return 0 }
+            return strategy.gathers ? chunks.map(\.upperBound).max() ?? 0 : chunks[rank.index].upperBound
+        }
     }
 
     private func write(
@@ -241,6 +258,7 @@ package final class Ranks: @unchecked Sendable {
         try ready([])
         try station.reset()
         length = 0
+        station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
         finished = nil
     }
 
@@ -295,10 +313,10 @@ package final class Ranks: @unchecked Sendable {
 
     private func pack(progress: (Double) -> Void) throws(EngineError) {
         station.book.order = Order(.pack)
-        let bytes = Double(max(1, model.weights.packedBytes))
+        let bytes = Double(max(1, copies.bytesToPack))
         for group in ranks.indices { workforce.start(group) }
         for group in ranks.indices {
-            try workforce.join(group) { progress(min(1, Double(weightMemory?.resident ?? weights.packedSoFar) / bytes)) }
+            try workforce.join(group) { progress(min(1, Double(weightMemory?.resident ?? copies.packedSoFar) / bytes)) }
         }
         progress(1)
     }

@@ -19,14 +19,15 @@ final class Station: @unchecked Sendable {
     let allLogits: UnsafeMutablePointer<Float>?
     private let common: Rank.Common
     private let logitsRegion: Region?
-    private let pack: (places: [Range<Int>], workers: Int)
 
     /// What ranks are made for.
     struct Plan {
-        var placement: [Placement.Rank]
-        var isOversubscribed: Bool
+        var placement: Placement
         var contextLength: Int
         var link: Configuration.Link
+        /// Where the weights lie, as decided.
+        var memory: Configuration.Memory
+        var hugePages: Bool
         var cacheElement: Configuration.CacheElement
         var waitLimit: Double
         var throttle: LinkProfile?
@@ -38,15 +39,16 @@ final class Station: @unchecked Sendable {
     ///   - needs: what is to be there from the beginning.
     /// - Throws: `EngineError` when there is no memory.
     init(
-        _ plan: Plan, model: Model, weights: WeightCopy, memory: RunMemory, watch: Watch? = nil, state: RunState? = nil,
+        _ plan: Plan, model: Model, weights: WeightCopies, memory: RunMemory, watch: Watch? = nil, state: RunState? = nil,
         here: Range<Int>, needs: Needs, detour: Connections.Detour? = nil
     ) throws(EngineError) {
-        let count = plan.placement.count
-        let wait = WaitStrategy(oversubscribed: plan.isOversubscribed)
+        let placed = plan.placement.ranks
+        let count = placed.count
+        let wait = plan.placement.wait
         let state =
             if let state { state } else { RunState(waitLimit: plan.waitLimit, in: try memory.lines(RunState.lines)) }
         let lines = try memory.lines(count * JobBoard.lines)
-        let boards = plan.placement.enumerated().map { index, rank in
+        let boards = placed.enumerated().map { index, rank in
             JobBoard(
                 label: "rank \(index)", count: rank.cpus.count, wait: wait, in: Lines(of: lines, from: index * JobBoard.lines))
         }
@@ -62,29 +64,25 @@ final class Station: @unchecked Sendable {
         }
         let common = Rank.Common(
             model: model, weights: weights, angles: Angles(geometry.rotary, positions: plan.contextLength),
-            context: plan.contextLength, state: state, memory: memory, placement: plan.placement, boards: boards, here: here,
+            context: plan.contextLength, state: state, memory: memory, placement: placed, boards: boards, here: here,
             watch: watch)
         book = try OrderBook(ranks: count, capacity: plan.contextLength, in: memory)
-        let shared = try cache(plan.placement[0].node)
-        var ranks: [Rank] = []
-        for (index, rank) in plan.placement.enumerated() {
-            let own = plan.link == .ring && index > 0 ? try cache(rank.node) : shared
-            ranks.append(try Rank(index, common, cache: own))
+        // One for ranks of several nodes lies where they write it.
+        let isFar = plan.link != .ring && plan.placement.nodes.count > 1
+        var caches = [try cache(isFar ? nil : placed[0].node)]
+        if plan.link == .ring {
+            for rank in placed.dropFirst() { caches.append(try cache(rank.node)) }
         }
-        decoder = try Rank(together: "decode", common, cache: shared, chunk: 1, records: false)
+        var ranks: [Rank] = []
+        for index in placed.indices { ranks.append(try Rank(index, common, cache: caches[plan.link == .ring ? index : 0])) }
+        decoder = try Rank(together: "decode", common, caches: caches, chunk: 1, records: false)
         connections = Connections(
-            plan.link, nodes: plan.placement.map(\.node), rows: .init(geometry, type: type, context: plan.contextLength),
+            plan.link, nodes: placed.map(\.node), rows: .init(geometry, type: type, context: plan.contextLength),
             wait: wait, throttle: plan.throttle, in: memory, detour: detour)
         logitsRegion =
             needs.contains(.allLogits)
             ? try memory.region(plan.contextLength * geometry.vocabulary * 4, for: "all tokens' logits") : nil
         allLogits = logitsRegion?.base.bindMemory(to: Float.self, capacity: plan.contextLength * geometry.vocabulary)
-        var first = 0
-        let places = plan.placement.map { rank in
-            defer { first += rank.cpus.count }
-            return first..<first + rank.cpus.count
-        }
-        pack = (places, first)
         self.common = common
         self.ranks = ranks
         self.state = state
@@ -98,7 +96,7 @@ final class Station: @unchecked Sendable {
     func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
         try connections.prepare(strategy)
         guard strategy == .sequential, ranks.count > 1, together == nil else { return }
-        together = try Rank(together: "all ranks", common, cache: ranks[0].cache, chunk: common.context, records: true)
+        together = try Rank(together: "all ranks", common, caches: [ranks[0].cache], chunk: common.context, records: true)
     }
 
     /// Forgets what the run before left; between runs, by the ranks' owner.
@@ -117,11 +115,11 @@ final class Station: @unchecked Sendable {
     func perform(group: Int, worker: Int) {
         let order = book.order
         switch order.kind {
-        case .pack: common.weights.pack(worker: pack.places[group].lowerBound + worker, of: pack.workers)
+        case .pack: common.weights.pack(rank: group, worker: worker)
         case .prefill: prefill(order, ranks[group], worker)
         case .together:
             guard let together else { return }
-            compute(order, together, Positions(0..<order.tokens), group, worker, exchange: together.runahead, cache: together.cache)
+            compute(order, together, Positions(0..<order.tokens), group, worker, exchange: together.runahead)
         case .decode: decode(order, group, worker)
         }
     }
@@ -133,12 +131,11 @@ final class Station: @unchecked Sendable {
         }
         // The others may read what worker 0 has set up.
         do { try rank.synchronise(group: rank.index, worker: worker) } catch { return }
-        compute(
-            order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : rank.runahead, cache: rank.cache)
+        compute(order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : rank.runahead)
     }
 
     private func compute(
-        _ order: Order, _ rank: Rank, _ positions: Positions, _ group: Int, _ worker: Int, exchange: any Attention, cache: KVCache
+        _ order: Order, _ rank: Rank, _ positions: Positions, _ group: Int, _ worker: Int, exchange: any Attention
     ) {
         var job = CPUOperations.Job()
         job.positions = positions
@@ -147,7 +144,7 @@ final class Station: @unchecked Sendable {
         job.tokens = book.tokens + positions.lowerBound
         job.logits =
             order.allLogits ? destination.map { .all($0) } ?? .none : rank.index == order.rank ? .last : .none
-        rank.compute(job, group: group, worker: worker, exchange: exchange, cache: cache)
+        rank.compute(job, group: group, worker: worker, exchange: exchange)
     }
 
     private func decode(_ order: Order, _ group: Int, _ worker: Int) {
@@ -156,7 +153,7 @@ final class Station: @unchecked Sendable {
         job.keys = order.position + 1
         job.tokens = UnsafePointer(book.token)
         job.logits = .last
-        decoder.compute(job, group: group, worker: worker, exchange: decoder.alone, cache: ranks[order.rank].cache)
+        decoder.compute(job, group: group, worker: worker, exchange: decoder.alone)
     }
 
     /// Where all tokens' logits go: memory that the ranks share, or in one process the caller's own.
