@@ -10,6 +10,9 @@ final class RankProcesses {
     private let silence: UInt64
     /// So much longer may a process be silent that is neither stopped nor ended: it may wait for a CPU, or for memory.
     private static let patience: UInt64 = 30
+    /// Silence counts only while we look: where everything was stopped, as by a debugger or a virtual machine's pause, nobody is late.
+    private var looked: UInt64 = 0
+    private var lookingSince: UInt64 = 0
 
     /// Starts one for each rank.
     init(
@@ -47,15 +50,17 @@ final class RankProcesses {
         for (rank, process) in processes.enumerated() {
             if let end = process.reap() { return EngineError(.rank, "rank \(rank) \(text(end))\(place(rank))") }
         }
+        let now = MonotonicClock.now
+        if now - looked > max(silence / 2, 250_000_000) { lookingSince = now }
+        looked = now
         for (rank, process) in processes.enumerated() {
-            if let text = silent(rank, process) { return EngineError(.rank, "rank \(rank) \(text)") }
+            if let text = silent(rank, process, now) { return EngineError(.rank, "rank \(rank) \(text)") }
         }
         return nil
     }
 
-    private func silent(_ rank: Int, _ process: Child) -> String? {
-        let beat = watch.beat(rank).pointee.load(ordering: .relaxed)
-        let now = MonotonicClock.now
+    private func silent(_ rank: Int, _ process: Child, _ now: UInt64) -> String? {
+        let beat = max(lookingSince, watch.beat(rank).pointee.load(ordering: .relaxed))
         guard now > beat, now - beat > silence else { return nil }
         let why: String
         switch process.state {

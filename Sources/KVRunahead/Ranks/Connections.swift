@@ -1,18 +1,18 @@
-import KVFabric
+package import KVFabric
 import KVModel
+
+/// What becomes of a link from a rank, for tests: one that fails.
+package typealias LinkDetour = @Sendable (_ from: Int, any Link) -> any Link
 
 /// The ways between ranks: a chain for KV-Runahead, a link of every ordered pair and barriers for all-gathers. Each is made when it is first
 /// needed, by `prepare`; where ranks are processes, all have all of them, and say at a run's begin which ends they are.
 final class Connections: @unchecked Sendable {
     // Sendable by hand: made and reset between runs, read by workers during one.
     let kind: Configuration.Link
-    /// What becomes of a link from a rank, for tests: one that fails.
-    typealias Detour = @Sendable (_ from: Int, any Link) -> any Link
-
     private let nodes: [Int?]
     private var ranks: Int { nodes.count }
     private let memory: RunMemory
-    private let detour: Detour?
+    private let detour: LinkDetour?
     private let rows: Rows
     private let wait: WaitStrategy
     private let profile: LinkProfile?
@@ -54,7 +54,7 @@ final class Connections: @unchecked Sendable {
     /// - Parameter nodes: each rank's, for the memory that it reads.
     init(
         _ kind: Configuration.Link, nodes: [Int?], rows: Rows, wait: WaitStrategy, throttle profile: LinkProfile?,
-        in memory: RunMemory, detour: Detour? = nil
+        in memory: RunMemory, detour: LinkDetour? = nil
     ) {
         self.kind = kind
         self.nodes = nodes

@@ -1,5 +1,6 @@
 package import KVFabric
 package import KVModel
+import Synchronization
 
 /// All virtual ranks of an engine, as threads or as processes: orders prefills and decodes, and reads what came of them. Used by one thread at a time.
 package final class Ranks: @unchecked Sendable {
@@ -36,6 +37,8 @@ package final class Ranks: @unchecked Sendable {
     package var cache: KVCache { ranks[holder].cache }
     /// Of ranks that are processes, as of now.
     package var processIDs: [Int32] { workforce.pids }
+    /// How many layers of the run at hand a rank has begun.
+    package func layersBegun(by rank: Int) -> Int { Int(station.watch.layer(rank).pointee.load(ordering: .relaxed)) }
 
     /// What one prefill took.
     package struct Prefill: Sendable {
@@ -51,21 +54,12 @@ package final class Ranks: @unchecked Sendable {
     /// Starts the workers, packs the weights by them, reserves caches and scratch.
     /// - Parameters:
     ///   - packed: the model's weights where they are in memory already; for threads.
-    ///   - detour: for tests, what becomes of links; for threads.
+    ///   - detour: for tests, what becomes of a link from a rank; for threads.
     ///   - progress: told of the packed fraction now and then.
     /// - Throws: `EngineError`.
-    package convenience init(
+    package init(
         model: Model, weights packed: WeightCopy? = nil, configuration: Configuration, placement: Placement,
-        contextLength: Int, planner: Planner = Planner(), progress: (Double) -> Void
-    ) throws(EngineError) {
-        try self.init(
-            model: model, weights: packed, configuration: configuration, placement: placement, contextLength: contextLength,
-            planner: planner, detour: nil, progress: progress)
-    }
-
-    init(
-        model: Model, weights packed: WeightCopy?, configuration: Configuration, placement: Placement, contextLength: Int,
-        planner: Planner, detour: Connections.Detour?, progress: (Double) -> Void
+        contextLength: Int, planner: Planner = Planner(), detour: LinkDetour? = nil, progress: (Double) -> Void
     ) throws(EngineError) {
         let link = Self.resolve(configuration.link, placement)
         let plan = Station.Plan(

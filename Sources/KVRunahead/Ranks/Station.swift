@@ -40,7 +40,7 @@ final class Station: @unchecked Sendable {
     /// - Throws: `EngineError` when there is no memory.
     init(
         _ plan: Plan, model: Model, weights: WeightCopies, memory: RunMemory, watch: Watch? = nil, state: RunState? = nil,
-        here: Range<Int>, needs: Needs, detour: Connections.Detour? = nil
+        here: Range<Int>, needs: Needs, detour: LinkDetour? = nil
     ) throws(EngineError) {
         let placed = plan.placement.ranks
         let count = placed.count
