@@ -64,6 +64,8 @@ let package = Package(
         tests("KVModelTests", ["KVModel"]),
         tests("KVFabricTests", ["KVFabric"]),
         tests("KVCommandTests", ["kvcpu"]),
+        .testTarget(
+            name: "KVNumaTests", dependencies: ["KVTestSupport", "kvcpu"], exclude: ["numa-vm"], swiftSettings: settings),
         tests("KVRunaheadTests", ["KVRunahead", "KVModel", "KVFabric", "CMallocCount"]),
     ],
     swiftLanguageModes: [.v6]

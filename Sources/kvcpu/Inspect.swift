@@ -4,6 +4,7 @@ import KVFabric
 import KVGGUF
 import KVModel
 import KVRunahead
+import Logging
 
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,15 +18,30 @@ struct Inspect: ParsableCommand {
     var tensors = false
     @Option(help: "Write this tensor as F32 to -o")
     var tensor: String?
-    @Option(name: [.short, .long], help: "A safetensors file, with --tensor")
+    @Flag(help: "Load the model, compute a short prompt, and show where every thread ran and where the pages are")
+    var placement = false
+    @Option(name: [.short, .long], help: "A safetensors file, with --tensor; text or json, with --placement")
     var output: String?
 
     func validate() throws {
-        if (tensor == nil) != (output == nil) { throw ValidationError("--tensor NAME and -o FILE belong together") }
+        if placement {
+            if tensor != nil { throw ValidationError("--placement and --tensor are different tasks: give one") }
+            guard ["text", "json", nil].contains(output) else {
+                throw ValidationError("--output is \"\(output ?? "")\"; with --placement it must be text or json")
+            }
+        } else if (tensor == nil) != (output == nil) { throw ValidationError("--tensor NAME and -o FILE belong together") }
     }
 
     func run() throws {
         let source = try model.source()
+        if placement {
+            let engine = try Engine(
+                try engine.configuration(source), logger: Logger(label: "kvcpu") { _ in SwiftLogNoOpLogHandler() })
+            for notice in engine.information.notices { Terminal.note(notice) }
+            let report = PlacementReport(proof: try engine.withRanksBlocking { try $0.proof() })
+            try Terminal.output(output == "json" ? report.json : report.text)
+            return
+        }
         let file = try source.open()
         if let tensor, let output {
             try write(tensor, of: file, to: output)
@@ -98,11 +114,18 @@ struct Inspect: ParsableCommand {
             "memory plan for \(opening.contextLength) positions\n  weights \(MemoryPlan.text(memory.weights)), KV-cache "
             + "\(MemoryPlan.text(memory.caches)), scratch \(MemoryPlan.text(memory.arenas)), rings \(MemoryPlan.text(memory.rings)): "
             + "\(MemoryPlan.text(memory.total)) of \(memory.available.map(MemoryPlan.text) ?? "an unknown amount")\n"
+        for node in memory.nodes {
+            text +=
+                "  node \(node.id): weights \(MemoryPlan.text(node.weights)), KV-cache \(MemoryPlan.text(node.caches)), scratch "
+                + "\(MemoryPlan.text(node.arenas)), rings \(MemoryPlan.text(node.rings)): \(MemoryPlan.text(node.total)) of "
+                + "\(MemoryPlan.text(node.available))\n"
+        }
+        if memory.nodes.count > 1 { text += "  weights: \(memory.mode.rawValue)\n" }
         text += "placement\n"
         for (index, rank) in opening.placement.ranks.enumerated() {
             text +=
                 "  rank \(index): CPUs \(rank.cpus.map(String.init).joined(separator: ",")), "
-                + (rank.node.map { "node \($0)" } ?? "no node") + "\n"
+                + (rank.node.map { "node \($0)" } ?? "no node") + (opening.placement.isPinned ? "" : ", not pinned") + "\n"
         }
         if opening.configuration.rankMode == .process {
             text += "  ranks are processes; one that is stopped is given up after \(opening.configuration.silenceLimit) s\n"
