@@ -64,7 +64,17 @@ int ckv_memory_huge(void *address, size_t bytes) {
     return madvise(address, bytes, MADV_HUGEPAGE) == 0 ? 0 : errno;
 }
 
-int ckv_memory_residence(const void *address, size_t bytes, uint64_t *per_node, int capacity, uint64_t *absent, uint64_t *unknown) {
+// Brings those pages of a shared file into this process's table that another has touched.
+static void meet(void **pages, unsigned long count, uintptr_t page) {
+    unsigned char resident[512];
+    if (mincore(pages[0], count * page, resident) != 0) return;
+    for (unsigned long i = 0; i < count; i++) {
+        if (resident[i] & 1) (void)*(volatile const char *)pages[i];
+    }
+}
+
+int ckv_memory_residence(
+    const void *address, size_t bytes, int shared, uint64_t *per_node, int capacity, uint64_t *absent, uint64_t *unknown) {
     enum { batch = 512 };
     void *pages[batch];
     int status[batch];
@@ -74,6 +84,7 @@ int ckv_memory_residence(const void *address, size_t bytes, uint64_t *per_node, 
     while (next < end) {
         unsigned long count = 0;
         for (; count < batch && next < end; next += page) pages[count++] = (void *)next;
+        if (shared) meet(pages, count, page);
         if (syscall(SYS_move_pages, 0, count, pages, NULL, status, 0) != 0) return errno;
         for (unsigned long i = 0; i < count; i++) {
             // A page that was only read is the kernel's one page of zeros (EFAULT): nobody's either.

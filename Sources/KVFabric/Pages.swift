@@ -39,12 +39,13 @@ package struct Pages: @unchecked Sendable {
     }
 
     /// Where the pages are now; one call of the kernel per 512.
+    /// - Parameter isShared: other processes' pages of the same memory count.
     /// - Throws: `.system` where it does not say.
-    package func residence() throws(FabricError) -> Residence {
+    package func residence(isShared: Bool = false) throws(FabricError) -> Residence {
         var nodes = [UInt64](repeating: 0, count: 1024)
         var absent: UInt64 = 0
         var unknown: UInt64 = 0
-        let code = ckv_memory_residence(start, bytes, &nodes, Int32(nodes.count), &absent, &unknown)
+        let code = ckv_memory_residence(start, bytes, isShared ? 1 : 0, &nodes, Int32(nodes.count), &absent, &unknown)
         guard code == 0 else { throw .system(call: "move_pages (to ask where pages are)", errno: code) }
         var residence = Residence()
         for (node, count) in nodes.enumerated() where count > 0 { residence.byNode[node] = Int(count) }

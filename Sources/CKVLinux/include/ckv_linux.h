@@ -57,8 +57,9 @@ int ckv_memory_huge(void *address, size_t bytes);
 /// Node of the page that holds `address`; -1 if it is not there yet or the kernel does not say.
 int ckv_memory_node_of(const void *address);
 /// Adds the pages of a range to `per_node[node]` (nodes below `capacity`), those that nobody has touched yet to `absent`, and those of which
-/// the kernel tells nothing to `unknown`. Moves and touches nothing.
-int ckv_memory_residence(const void *address, size_t bytes, uint64_t *per_node, int capacity, uint64_t *absent, uint64_t *unknown);
+/// the kernel tells nothing to `unknown`. Moves nothing, makes nothing; where the memory is `shared`, what other processes have touched counts.
+int ckv_memory_residence(
+    const void *address, size_t bytes, int shared, uint64_t *per_node, int capacity, uint64_t *absent, uint64_t *unknown);
 
 /// 1 if libnuma.so.1 is there and says that this machine has NUMA; 0 if it says no; -1 without the library.
 int ckv_libnuma_available(void);

@@ -1,3 +1,4 @@
+import KVFabric
 import KVModel
 
 /// What the workers are to do: all that a run is made of, beside its token ids and each rank's positions. Plain values, as it lies in memory
@@ -12,6 +13,8 @@ struct Order {
         case together
         /// Compute one token, by all workers as one team.
         case decode
+        /// Say where it runs (see `WorkerWatch`).
+        case locate
     }
 
     var kind = Kind.pack
@@ -39,14 +42,22 @@ final class OrderBook: @unchecked Sendable {
     let token: UnsafeMutablePointer<Int32>
     private let chunks: UnsafeMutablePointer<Positions>
     private let ids: UnsafeMutablePointer<Int32>
+    private let notes: UnsafeMutableRawPointer
+    /// The first of each rank's workers among all.
+    private let firstWorkers: [Int]
 
-    /// - Parameter capacity: tokens of the longest prompt.
-    init(ranks: Int, capacity: Int, in memory: RunMemory) throws(EngineError) {
-        self.ranks = ranks
+    /// - Parameters:
+    ///   - workers: of each rank.
+    ///   - capacity: tokens of the longest prompt.
+    init(workers: [Int], capacity: Int, in memory: RunMemory) throws(EngineError) {
+        ranks = workers.count
+        firstWorkers = workers.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
         self.capacity = capacity
         let chunksAt = 256
         let idsAt = (chunksAt + ranks * MemoryLayout<Positions>.stride + 127) / 128 * 128
-        region = try memory.region(idsAt + capacity * MemoryLayout<Int32>.stride, for: "orders")
+        let notesAt = (idsAt + capacity * MemoryLayout<Int32>.stride + 127) / 128 * 128
+        region = try memory.region(notesAt + firstWorkers[ranks] * WorkerWatch.noteBytes, for: "orders")
+        notes = region.base + notesAt
         token = (region.base + 128).bindMemory(to: Int32.self, capacity: 1)
         place = region.base.bindMemory(to: Order.self, capacity: 1)
         chunks = (region.base + chunksAt).bindMemory(to: Positions.self, capacity: ranks)
@@ -66,6 +77,11 @@ final class OrderBook: @unchecked Sendable {
 
     /// The prompt's, from position 0 on.
     var tokens: UnsafePointer<Int32> { UnsafePointer(ids) }
+
+    /// Where a worker notes where it runs.
+    func note(rank: Int, worker: Int) -> UnsafeMutableRawPointer {
+        notes + (firstWorkers[rank] + worker) * WorkerWatch.noteBytes
+    }
 
     func setTokens(_ tokens: [Int32]) {
         for (index, id) in tokens.prefix(capacity).enumerated() { ids[index] = id }

@@ -49,6 +49,9 @@ final class Workforce {
         }
     }
 
+    /// What workers of this process could not be given: a CPU, a memory policy.
+    var notes: [String] { groups.flatMap(\.notes) }
+
     /// Whether a process has ended.
     var isBroken: Bool { processes?.isBroken ?? false }
 

@@ -57,12 +57,7 @@ extension Ranks {
     package func proof(tokens: Int = 256, steps: Int = 4) throws(EngineError) -> PlacementProof {
         let count = max(1, min(max(tokens, 64 * ranks.count), contextLength - steps))
         let decoded = max(0, min(steps, contextLength - count))
-        var watches: [WorkerWatch] = []
-        for (rank, group) in groups.enumerated() {
-            do { watches.append(try WorkerWatch(group, deadline: state.deadline)) } catch {
-                throw EngineError(.rank, "rank \(rank), asking its workers where they are: \(error)")
-            }
-        }
+        let watches = try watches()
         let look = { for watch in watches { watch.look() } }
         let prompt = (0..<count).map { Int32(($0 * 7919 + 13) % model.geometry.vocabulary) }
         _ = try prefill(prompt) { _ in look() }
@@ -92,7 +87,7 @@ private struct ProofMaker {
         var maker = self
         let parts = ranks.placement.ranks.indices.map { maker.rank($0) }
         maker.checkInterleaved()
-        for group in ranks.groups { maker.notes += group.notes }
+        maker.notes += ranks.workerNotes
         var proof = PlacementProof(
             promptTokens: tokens, decodedTokens: steps, weights: ranks.configuration.resolvedMemory(ranks.placement).rawValue,
             link: ranks.link.rawValue, ranks: parts)
@@ -123,17 +118,19 @@ private struct ProofMaker {
         let isOwn = ranks.link == .ring
         memory.append(look(rank, "KV-cache", [pages(ranks.ranks[rank].cache.region)], planned: isOwn ? placed.node : single))
         memory.append(look(rank, "scratch", [pages(ranks.ranks[rank].arena.region)], planned: placed.node))
-        let rings = ranks.connections.rings.filter { $0.receiver == rank }.map(\.pages)
+        let rings = ranks.rings(into: rank)
         if !rings.isEmpty { memory.append(look(rank, "ring", rings, planned: placed.node)) }
         return .init(rank: rank, node: placed.node, workers: workers, memory: memory.compactMap { $0 })
     }
+
+    private var isShared: Bool { ranks.configuration.rankMode == .process }
 
     private func pages(_ region: Region) -> Pages { Pages(region.base, bytes: region.bytes) }
 
     private mutating func look(_ rank: Int, _ what: String, _ parts: [Pages], planned: Int?) -> PlacementProof.Memory? {
         var residence = Residence()
         for part in parts {
-            do { residence = residence + (try part.residence()) } catch {
+            do { residence = residence + (try part.residence(isShared: isShared)) } catch {
                 let note = "where pages are is not known: \(error)"
                 if !notes.contains(note) { notes.append(note) }
                 return nil
@@ -157,7 +154,7 @@ private struct ProofMaker {
     private mutating func checkInterleaved() {
         let nodes = ranks.placement.nodes
         guard ranks.configuration.resolvedMemory(ranks.placement) == .interleave,
-            let residence = try? pages(ranks.copies.all[0].region).residence()
+            let residence = try? pages(ranks.copies.all[0].region).residence(isShared: isShared)
         else { return }
         let even = 1 / Double(nodes.count)
         for node in Set(nodes).union(residence.byNode.keys).sorted() {

@@ -303,6 +303,25 @@ package final class Ranks: @unchecked Sendable {
 
     package func shutdown() { workforce.shutdown() }
 
+    // MARK: Proof of the placement
+
+    /// Asks all workers where they run.
+    func watches() throws(EngineError) -> [WorkerWatch] {
+        try ready([])
+        station.book.order = Order(.locate)
+        for group in ranks.indices { workforce.start(group) }
+        for group in ranks.indices { try join(group) {} }
+        return placement.ranks.enumerated().map { rank, placed in
+            WorkerWatch(placed.cpus.indices.map { station.book.note(rank: rank, worker: $0) })
+        }
+    }
+
+    /// Where a rank's ways in lie.
+    func rings(into rank: Int) -> [Pages] { station.connections.rings.filter { $0.receiver == rank }.map(\.pages) }
+
+    /// What workers of this process could not be given.
+    var workerNotes: [String] { workforce.notes }
+
     // MARK: Parts of init
 
     private func pack(progress: (Double) -> Void) throws(EngineError) {

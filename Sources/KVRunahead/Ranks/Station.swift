@@ -66,7 +66,7 @@ final class Station: @unchecked Sendable {
             model: model, weights: weights, angles: Angles(geometry.rotary, positions: plan.contextLength),
             context: plan.contextLength, state: state, memory: memory, placement: placed, boards: boards, here: here,
             watch: watch)
-        book = try OrderBook(ranks: count, capacity: plan.contextLength, in: memory)
+        book = try OrderBook(workers: placed.map(\.cpus.count), capacity: plan.contextLength, in: memory)
         // One for ranks of several nodes lies where they write it.
         let isFar = plan.link != .ring && plan.placement.nodes.count > 1
         var caches = [try cache(isFar ? nil : placed[0].node)]
@@ -121,6 +121,7 @@ final class Station: @unchecked Sendable {
             guard let together else { return }
             compute(order, together, Positions(0..<order.tokens), group, worker, exchange: together.runahead)
         case .decode: decode(order, group, worker)
+        case .locate: WorkerWatch.note(to: book.note(rank: group, worker: worker))
         }
     }
 
