@@ -86,7 +86,8 @@ final class Rank: @unchecked Sendable {
             arena = try Arena(
                 model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count,
                 in: { (bytes) throws(ModelError) in
-                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch {
+                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch
+                    {
                         throw ModelError(.memory, error.description)
                     }
                 })
@@ -95,7 +96,8 @@ final class Rank: @unchecked Sendable {
         for group in common.here {
             for place in places[group].compactMap({ $0 }) {
                 operations[place] = CPUOperations(
-                    weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles, team: team,
+                    weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles,
+                    team: team,
                     worker: place)
             }
             if let first = places[group].compactMap({ $0 }).first { operations[first]?.reached = common.watch.layer(group) }

@@ -142,8 +142,6 @@ package final class Ranks: @unchecked Sendable {
         try prepare(strategy)
         let planned = strategy == .runahead ? try self.plan(partition, tokens.count, progress: progress) : nil
         let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, planned: planned)
-        // Planning may have met a failure, too.
-        try ready([])
         length = 0
         try station.reset()
         let crew = strategy == .sequential ? [station.together ?? ranks[0]] : ranks

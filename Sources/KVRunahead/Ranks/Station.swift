@@ -53,9 +53,10 @@ final class Station: @unchecked Sendable {
         let watch = if let watch { watch } else { Watch(in: try memory.lines(count)) }
         let geometry = model.geometry
         let type = CacheType(plan.cacheElement)
-        func cache(_ node: Int?) throws(EngineError) -> KVCache {
+        // Pages come from the node of the workers that write them first.
+        func cache() throws(EngineError) -> KVCache {
             let bytes = KVCache.bytes(geometry, type: type, capacity: plan.contextLength)
-            let region = try memory.region(bytes, for: "a KV-cache", node: node)
+            let region = try memory.region(bytes, for: "a KV-cache")
             do { return try KVCache(geometry, type: type, capacity: plan.contextLength, in: region) } catch {
                 throw EngineError(.memory, error.description)
             }
@@ -65,10 +66,10 @@ final class Station: @unchecked Sendable {
             context: plan.contextLength, state: state, memory: memory, placement: plan.placement, boards: boards, here: here,
             watch: watch)
         book = try OrderBook(ranks: count, capacity: plan.contextLength, in: memory)
-        let shared = try cache(plan.placement[0].node)
+        let shared = try cache()
         var ranks: [Rank] = []
-        for (index, rank) in plan.placement.enumerated() {
-            let own = plan.link == .ring && index > 0 ? try cache(rank.node) : shared
+        for index in plan.placement.indices {
+            let own = plan.link == .ring && index > 0 ? try cache() : shared
             ranks.append(try Rank(index, common, cache: own))
         }
         decoder = try Rank(together: "decode", common, cache: shared, chunk: 1, records: false)
@@ -134,7 +135,8 @@ final class Station: @unchecked Sendable {
         // The others may read what worker 0 has set up.
         do { try rank.synchronise(group: rank.index, worker: worker) } catch { return }
         compute(
-            order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : rank.runahead, cache: rank.cache)
+            order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : rank.runahead, cache: rank.cache
+        )
     }
 
     private func compute(
