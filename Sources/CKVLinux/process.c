@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,10 +105,10 @@ int ckv_process_start(const char *program, const char *const *arguments, const c
     return error;
 }
 
-int ckv_process_reap(int32_t pid, int wait, int *killed_by, int *exit_code) {
+int ckv_process_reap(int32_t pid, int *killed_by, int *exit_code) {
     int status = 0;
     pid_t got;
-    do got = waitpid((pid_t)pid, &status, wait ? 0 : WNOHANG);
+    do got = waitpid((pid_t)pid, &status, WNOHANG);
     while (got == -1 && errno == EINTR);
     *killed_by = 0;
     *exit_code = 0;
@@ -131,3 +132,5 @@ char ckv_process_state(int32_t pid) {
     const char *at = strrchr(text, ')');
     return at && at[1] == ' ' ? at[2] : 0;
 }
+
+int ckv_process_end_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : errno; }

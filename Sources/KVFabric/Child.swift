@@ -41,7 +41,7 @@ package final class Child: @unchecked Sendable {
 
     deinit {
         kill()
-        _ = reap(waiting: true)
+        reap(within: 5)
         close(lifeline)
     }
 
@@ -51,17 +51,24 @@ package final class Child: @unchecked Sendable {
     }
 
     /// How it ended; nil while it runs. Allocates nothing.
+    /// - Parameter limit: seconds to wait for its end.
     @discardableResult
-    package func reap(waiting: Bool = false) -> End? {
+    package func reap(within limit: Double = 0) -> End? {
         if let end { return end }
+        let deadline = limit > 0 ? MonotonicClock.deadline(after: limit) : 0
         var signal: Int32 = 0
         var code: Int32 = 0
-        switch ckv_process_reap(pid, waiting ? 1 : 0, &signal, &code) {
-        case 0: return nil
-        case 1: end = signal == 0 ? .exited(code: code) : .killed(by: signal)
-        default: end = .unknown
+        while true {
+            switch ckv_process_reap(pid, &signal, &code) {
+            case 0:
+                guard MonotonicClock.now < deadline else { return nil }
+                usleep(200)
+                continue
+            case 1: end = signal == 0 ? .exited(code: code) : .killed(by: signal)
+            default: end = .unknown
+            }
+            return end
         }
-        return end
     }
 
     /// What holds it up, as the system says.
@@ -80,6 +87,9 @@ package final class Child: @unchecked Sendable {
         default: .running
         }
     }
+
+    /// For the child: the system kills it when the thread that has started it ends, even if it is stopped then (see ``Children``).
+    package static func endWithParentsThread() { _ = ckv_process_end_with_parent() }
 
     /// For the child: waits until our end, at most so many milliseconds; true if it has come.
     package static func awaitParentsEnd(milliseconds: Int32) -> Bool {

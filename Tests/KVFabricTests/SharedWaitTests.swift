@@ -221,15 +221,15 @@ final class SharedWaitTests: XCTestCase {
     }
 
     func testHowChildrenEnd() throws {
-        XCTAssertEqual(try shell("exit 7").reap(waiting: true), .exited(code: 7))
-        XCTAssertEqual(try shell("kill -11 $$").reap(waiting: true), .killed(by: 11))
+        XCTAssertEqual(try shell("exit 7").reap(within: 60), .exited(code: 7))
+        XCTAssertEqual(try shell("kill -11 $$").reap(within: 60), .killed(by: 11))
         let child = try shell("sleep 60")
         XCTAssertNil(child.reap())
         XCTAssertEqual(child.state, .running)
         kill(child.pid, SIGSTOP)
         while child.state != .stopped { usleep(1000) }
         child.kill()
-        XCTAssertEqual(child.reap(waiting: true), .killed(by: SIGKILL))
+        XCTAssertEqual(child.reap(within: 60), .killed(by: SIGKILL))
         XCTAssertEqual(child.reap(), .killed(by: SIGKILL))
         XCTAssertEqual(child.state, .ending)
         XCTAssertThrowsError(try Child("/nowhere", arguments: [], variable: "A=b", descriptors: [])) { error in
@@ -253,7 +253,7 @@ final class SharedWaitTests: XCTestCase {
             read line && exit 6
             exit 0
             """
-        XCTAssertEqual(try shell(script, [memory.descriptor]).reap(waiting: true), .exited(code: 0))
+        XCTAssertEqual(try shell(script, [memory.descriptor]).reap(within: 60), .exited(code: 0))
     }
 
     /// Letting go of a child ends it, stopped or not, and leaves no zombie.

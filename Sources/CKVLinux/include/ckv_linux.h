@@ -82,9 +82,13 @@ int ckv_memfd_seal(int file);
 int ckv_process_start(const char *program, const char *const *arguments, const char *variable, const int *descriptors,
                       int count, int32_t *pid, int *lifeline);
 
-/// Asks whether a child has ended, or waits until it has. Returns 0 while it runs, 1 if it has ended just now (the signal or
+/// Asks whether a child has ended. Returns 0 while it runs, 1 if it has ended just now (the signal or
 /// exit code is told), -1 if it is no child of ours any more.
-int ckv_process_reap(int32_t pid, int wait, int *killed_by, int *exit_code);
+int ckv_process_reap(int32_t pid, int *killed_by, int *exit_code);
+
+/// From now on this process is killed, also while it is stopped, when the thread that has started it ends (whose process may live
+/// on). Returns 0 or a positive errno.
+int ckv_process_end_with_parent(void);
 
 /// The state of a process as /proc says it: R, S, D (runs or waits), T, t (stopped), Z, X (ended); 0 if there is none.
 char ckv_process_state(int32_t pid);

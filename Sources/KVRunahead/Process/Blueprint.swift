@@ -104,7 +104,7 @@ struct Blueprint: Codable, Equatable {
             let bytes = try Self.coder().encoder.encode(self)
             let head = try file.next(Self.headBytes)
             let body = try file.next(bytes.count)
-            bytes.withUnsafeBytes { body.pointer.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(body.pointer), byteCount: $0.count) }
+            UnsafeMutableRawBufferPointer(start: body.pointer, count: body.count).copyBytes(from: bytes)
             head.pointer.storeBytes(of: UInt64(bytes.count), toByteOffset: 8, as: UInt64.self)
             head.pointer.storeBytes(of: UInt64(groups.count), toByteOffset: 16, as: UInt64.self)
             head.pointer.storeBytes(of: Self.magic, as: UInt64.self)

@@ -37,13 +37,16 @@ public enum RankMain {
     static var isRank: Bool { getenv(variable) != nil }
 
     private static func run(_ rank: Int) -> Int32 {
+        Child.endWithParentsThread()
         // What is written to a terminal that stops writers in the background.
         signal(SIGTTOU, SIG_IGN)
         signal(SIGPIPE, SIG_IGN)
         do {
             let file = try sharedMemory()
             let (blueprint, watch) = try Blueprint.read(from: file)
-            guard blueprint.groups.indices.contains(rank) else { throw EngineError(.request, "rank \(rank) of \(blueprint.groups.count)") }
+            guard blueprint.groups.indices.contains(rank) else {
+                throw EngineError(.request, "rank \(rank) of \(blueprint.groups.count)")
+            }
             guardLife(rank, watch)
             // In the order in which the engine has laid it out.
             let state = RunState(waitLimit: blueprint.waitLimit, in: try RunMemory(file).lines(RunState.lines))
@@ -87,9 +90,11 @@ public enum RankMain {
 
     /// A thread that gives signs of life, and ends the process once its engine is gone, however busy the workers are.
     private static func guardLife(_ rank: Int, _ watch: Watch) {
+        watch.came(rank).pointee.store(1, ordering: .relaxed)
         let thread = Thread {
-            repeat { watch.beat(rank).pointee.store(MonotonicClock.now, ordering: .relaxed) } while
-                !Child.awaitParentsEnd(milliseconds: 100)
+            repeat {
+                watch.beat(rank).pointee.store(MonotonicClock.now, ordering: .relaxed)
+            } while !Child.awaitParentsEnd(milliseconds: 100)
             _exit(0)
         }
         thread.name = "life"

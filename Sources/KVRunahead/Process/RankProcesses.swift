@@ -4,7 +4,9 @@ import Synchronization
 
 /// The processes of all ranks, and what is wrong with them. Ended and reaped when let go of.
 final class RankProcesses {
-    private let processes: [Child]
+    private let children: Children
+    private var processes: [Child] { children.all }
+    private let executable: String
     private let watch: Watch
     /// Nanoseconds without a sign of life.
     private let silence: UInt64
@@ -18,26 +20,20 @@ final class RankProcesses {
     init(
         ranks: Int, executable: String, memory: MemoryFile, weights: SharedMemory, watch: Watch, silence: Double
     ) throws(EngineError) {
+        self.executable = executable
         self.watch = watch
         self.silence = UInt64(max(0.01, min(silence, 1e6)) * 1e9)
         let now = MonotonicClock.now
-        var processes: [Child] = []
-        for rank in 0..<ranks {
-            // Silence counts from here on, not from the clock's beginning.
-            watch.beat(rank).pointee.store(now, ordering: .relaxed)
-            do {
-                processes.append(
-                    try Child(
-                        executable, arguments: RankMain.arguments(rank: rank), variable: "\(RankMain.variable)=\(rank)",
-                        descriptors: [memory.descriptor, weights.descriptor]))
-            } catch { throw EngineError(.system, "rank \(rank): \(error)") }
-        }
-        self.processes = processes
-    }
-
-    deinit {
-        // All at once, then one after the other.
-        for process in processes { process.kill() }
+        // Silence counts from here on, not from the clock's beginning.
+        for rank in 0..<ranks { watch.beat(rank).pointee.store(now, ordering: .relaxed) }
+        let descriptors = [memory.descriptor, weights.descriptor]
+        do {
+            children = try Children(ranks) { (rank) throws(FabricError) in
+                try Child(
+                    executable, arguments: RankMain.arguments(rank: rank), variable: "\(RankMain.variable)=\(rank)",
+                    descriptors: descriptors)
+            }
+        } catch { throw EngineError(.system, "ranks: \(error)") }
     }
 
     var pids: [Int32] { processes.map(\.pid) }
@@ -86,6 +82,9 @@ final class RankProcesses {
     }
 
     private func place(_ rank: Int) -> String {
+        guard watch.came(rank).pointee.load(ordering: .relaxed) != 0 else {
+            return " before it came: \(executable) may not be a program for ranks (see RankMain)"
+        }
         let layer = watch.layer(rank).pointee.load(ordering: .relaxed)
         return layer == 0 ? " before its first layer" : " in layer \(layer - 1)"
     }

@@ -45,7 +45,7 @@ final class Workforce {
                     fault = processes.fault()
                     return fault == nil ? nil : .interrupted
                 }
-            } catch { throw state.error ?? fault ?? EngineError(.rank, "rank \(rank) did not start: \(error)") }
+            } catch { throw state.error ?? fault ?? EngineError(.rank, "rank \(rank) did not come: \(error)") }
         }
     }
 

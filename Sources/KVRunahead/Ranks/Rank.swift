@@ -89,7 +89,8 @@ final class Rank: @unchecked Sendable {
             arena = try Arena(
                 model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count, caches: caches.count,
                 in: { (bytes) throws(ModelError) in
-                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch {
+                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch
+                    {
                         throw ModelError(.memory, error.description)
                     }
                 })

@@ -149,8 +149,6 @@ package final class Ranks: @unchecked Sendable {
         try prepare(strategy)
         let planned = strategy == .runahead ? try self.plan(partition, tokens.count, progress: progress) : nil
         let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, planned: planned)
-        // Planning may have met a failure, too.
-        try ready([])
         length = 0
         station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
         try station.reset()

@@ -12,6 +12,9 @@ final class Watch: @unchecked Sendable {
     /// The layer that a rank has begun, counted from 1; 0: none of the run at hand.
     func layer(_ rank: Int) -> SharedWord32 { (lines.base + rank * CacheLine.bytes).word32(at: 0) }
 
+    /// 1 once a rank's process has come.
+    func came(_ rank: Int) -> SharedWord32 { (lines.base + rank * CacheLine.bytes).word32(at: 4) }
+
     /// When a rank's process was last at work (`MonotonicClock`); 0: it has not begun.
     func beat(_ rank: Int) -> SharedWord64 { (lines.base + rank * CacheLine.bytes).word64(at: 8) }
 
