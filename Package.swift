@@ -26,7 +26,8 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.15.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     ],
     targets: [
@@ -41,7 +42,10 @@ let package = Package(
         library("KVFabric", ["CKVLinux"]),
         library(
             "KVRunahead",
-            ["KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log")]),
+            [
+                "KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ]),
         .executableTarget(
             name: "kvcpu",
             dependencies: [
@@ -60,7 +64,12 @@ let package = Package(
         tests("KVModelTests", ["KVModel"]),
         tests("KVFabricTests", ["KVFabric"]),
         tests("KVCommandTests", ["kvcpu"]),
-        tests("KVRunaheadTests", ["KVRunahead", "KVModel", "KVFabric", "CMallocCount"]),
+        tests(
+            "KVRunaheadTests",
+            [
+                "KVRunahead", "KVModel", "KVFabric", "CMallocCount", .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

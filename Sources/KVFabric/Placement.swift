@@ -21,12 +21,16 @@ package struct Placement: Sendable, Equatable {
     package var ranks: [Rank]
     /// There are more workers than CPUs that can be busy all the time (quota included): waiting should not spin.
     package var oversubscribed: Bool
+    /// CPUs that can be busy all the time (see ``Topology/budget``): more workers than these that meet at one barrier after the other only
+    /// wait for each other.
+    package var budget: Int
     /// What differs from the wish, and why; for the user.
     package var notes: [String]
 
-    package init(ranks: [Rank], oversubscribed: Bool, notes: [String]) {
+    package init(ranks: [Rank], oversubscribed: Bool, budget: Int = .max, notes: [String]) {
         self.ranks = ranks
         self.oversubscribed = oversubscribed
+        self.budget = budget
         self.notes = notes
     }
 
@@ -70,7 +74,7 @@ package struct Placement: Sendable, Equatable {
             placed.append(Rank(cpus: cpus, node: node))
             if let note { notes.append("rank \(index): \(note)") }
         }
-        return Placement(ranks: placed, oversubscribed: oversubscribed, notes: notes)
+        return Placement(ranks: placed, oversubscribed: oversubscribed, budget: budget, notes: notes)
     }
 
     private static func cpus(_ topology: Topology) -> String {

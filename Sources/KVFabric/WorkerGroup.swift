@@ -23,7 +23,8 @@ package final class WorkerGroup: Sendable {
         self.cpus = cpus
         self.node = node
         crew = Crew(label: label, count: cpus.count, strategy: strategy)
-        let nice = getpriority(0, 0)
+        // The process's, which is its first thread's: the calling one may be of a Dispatch pool, which sets its own.
+        let nice = getpriority(0, id_t(getpid()))
         for (index, cpu) in cpus.enumerated() {
             crew.launch(Seat(label: label, index: index, cpu: cpu, node: node, nice: nice))
         }

@@ -105,7 +105,7 @@ public enum ModelSource: Sendable, Equatable, CustomStringConvertible {
 
 /// Why an engine cannot be opened or a run did not end well. The text names the file, field and value at fault.
 public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
-    public enum Code: String, Sendable {
+    public enum Code: String, Sendable, CaseIterable {
         /// The file is missing, broken or of a kind that this build cannot run.
         case model
         /// The request contradicts itself or the model (empty prompt, partition of another length, unknown token id).
@@ -120,12 +120,19 @@ public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
         case rank
         /// The caller cancelled the run.
         case cancelled
+        /// All ranks together computed something else than one alone.
+        case verification
     }
     public let code: Code
     public let description: String
+    /// Where a rank failed.
+    public let rank: Int?
+    public let layer: Int?
 
-    public init(_ code: Code, _ description: String) {
+    public init(_ code: Code, _ description: String, rank: Int? = nil, layer: Int? = nil) {
         self.code = code
         self.description = description
+        self.rank = rank
+        self.layer = layer
     }
 }

@@ -9,8 +9,8 @@ final class Decoder: @unchecked Sendable {
     private let state: RunState
 
     /// - Throws: `EngineError` when there is no memory.
-    init(groups: [WorkerGroup], _ common: Rank.Common, cache: KVCache) throws(EngineError) {
-        team = try Rank(index: 0, label: "decode", groups: groups, onePerCPU: true, common, cache: cache, chunk: 1, records: false)
+    init(groups: [WorkerGroup], atMost budget: Int, _ common: Rank.Common, cache: KVCache) throws(EngineError) {
+        team = try Rank(index: 0, label: "decode", groups: groups, atMost: budget, common, cache: cache, chunk: 1, records: false)
         state = common.state
         token = .allocate(capacity: 1)
     }
@@ -18,6 +18,7 @@ final class Decoder: @unchecked Sendable {
     deinit { token.deallocate() }
 
     var arena: Arena { team.arena }
+    var threads: Int { team.threads }
 
     /// Computes the token at `position` and leaves its logits in the arena. Allocates nothing.
     /// - Throws: `EngineError` when a wait failed or the run was cancelled.

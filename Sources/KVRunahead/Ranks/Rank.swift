@@ -41,19 +41,19 @@ final class Rank: @unchecked Sendable {
 
     /// - Parameters:
     ///   - groups: whose workers take part: all of one group, with its own barrier.
-    ///   - onePerCPU: of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
-    ///     switches; for several groups.
+    ///   - atMost: of workers that share a CPU only one takes part, and no more than so many, as a run's many barriers would otherwise be as
+    ///     many context switches; for several groups. Nil: all take part.
     ///   - chunk: the most tokens of a run.
     ///   - records: takes times and work down.
     /// - Throws: `EngineError` when there is no memory.
     init(
-        index: Int, label: String, groups: [WorkerGroup], onePerCPU: Bool, _ common: Common, cache: KVCache, chunk: Int,
+        index: Int, label: String, groups: [WorkerGroup], atMost budget: Int?, _ common: Common, cache: KVCache, chunk: Int,
         records: Bool
     ) throws(EngineError) {
         let model = common.model
-        let (places, count) = Self.places(groups, onePerCPU: onePerCPU)
-        // A member with a CPU of its own may spin.
-        let barrier = onePerCPU ? Barrier(count: count, wait: .spinning) : groups[0].barrier
+        let (places, count) = Self.places(groups, atMost: budget)
+        // A member with a CPU of its own may spin, and should: see WaitStrategy.
+        let barrier = budget == nil ? groups[0].barrier : Barrier(count: count, wait: .spinning)
         let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
         let arena: Arena
         do {
@@ -88,18 +88,21 @@ final class Rank: @unchecked Sendable {
     }
 
     /// Each group's workers' places in the team, nil for those that do not take part; and how many do.
-    private static func places(_ groups: [WorkerGroup], onePerCPU: Bool) -> ([[Int?]], Int) {
+    private static func places(_ groups: [WorkerGroup], atMost budget: Int?) -> ([[Int?]], Int) {
         var taken: Set<Int> = []
         var count = 0
         let places = groups.map { group in
             group.cpus.map { cpu -> Int? in
-                guard taken.insert(cpu).inserted || !onePerCPU else { return nil }
+                if let budget, count >= max(1, budget) || !taken.insert(cpu).inserted { return nil }
                 count += 1
                 return count - 1
             }
         }
         return (places, count)
     }
+
+    /// Workers that take part.
+    var threads: Int { operations.count }
 
     /// Starts computing a chunk; the groups' `join` tells when it is done. Allocates nothing.
     func start(_ job: CPUOperations.Job, exchange attention: any Attention, cache: KVCache) {

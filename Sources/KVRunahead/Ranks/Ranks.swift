@@ -69,10 +69,10 @@ package final class Ranks: @unchecked Sendable {
         for (index, group) in groups.enumerated() {
             ranks.append(
                 try Rank(
-                    index: index, label: "rank \(index)", groups: [group], onePerCPU: false, common,
+                    index: index, label: "rank \(index)", groups: [group], atMost: nil, common,
                     cache: link == .ring && index > 0 ? try cache() : shared, chunk: contextLength, records: true))
         }
-        decoder = try Decoder(groups: groups, common, cache: shared)
+        decoder = try Decoder(groups: groups, atMost: placement.budget, common, cache: shared)
         connections = Connections(
             link, ranks: groups.count, rows: .init(geometry, type: type, context: contextLength), wait: wait,
             throttle: configuration.throttle)
@@ -96,8 +96,8 @@ package final class Ranks: @unchecked Sendable {
         try connections.prepare(strategy)
         guard strategy == .sequential, ranks.count > 1, together == nil else { return }
         together = try Rank(
-            index: 0, label: "all ranks", groups: groups, onePerCPU: true, common, cache: ranks[0].cache, chunk: contextLength,
-            records: true)
+            index: 0, label: "all ranks", groups: groups, atMost: placement.budget, common, cache: ranks[0].cache,
+            chunk: contextLength, records: true)
     }
 
     // MARK: Prompt phase
@@ -194,7 +194,7 @@ package final class Ranks: @unchecked Sendable {
 
     /// Waits until the ranks are done, telling of progress every 50 ms. No deadline of its own: every wait of a rank has one, and
     /// computing ends.
-    private func join(_ active: [Rank], progress: () -> Void) -> EngineError? {
+    func join(_ active: [Rank], progress: () -> Void) -> EngineError? {
         for rank in active {
             while true {
                 do {
@@ -250,6 +250,9 @@ package final class Ranks: @unchecked Sendable {
         length += 1
         finished = nil
     }
+
+    /// Workers that decode: one of each CPU, no more than the machine has time for.
+    package var decodingThreads: Int { decoder.threads }
 
     /// The last computed token's logits, [vocabulary]; valid until the next prefill or decode.
     package var logits: UnsafeBufferPointer<Float> {

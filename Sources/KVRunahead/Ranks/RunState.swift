@@ -24,7 +24,9 @@ final class RunState: Sendable {
 
     /// Ends the run for a wait of a rank's that failed, unless it did because the run has ended.
     func failed(rank: Int, _ what: String, layer: Int, _ error: FabricError) -> Stopped {
-        if error != .interrupted { fail(EngineError(.rank, "rank \(rank), \(what) layer \(layer): \(error)")) }
+        if error != .interrupted {
+            fail(EngineError(.rank, "rank \(rank), \(what) layer \(layer): \(error)", rank: rank, layer: layer))
+        }
         return Stopped()
     }
 
