@@ -26,7 +26,8 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.15.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     ],
     targets: [
@@ -45,6 +46,7 @@ let package = Package(
             [
                 "KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         .executableTarget(
             name: "kvcpu",
@@ -66,7 +68,12 @@ let package = Package(
         tests("KVCommandTests", ["kvcpu"]),
         .testTarget(
             name: "KVNumaTests", dependencies: ["KVTestSupport", "kvcpu"], exclude: ["numa-vm"], swiftSettings: settings),
-        tests("KVRunaheadTests", ["KVRunahead", "KVModel", "KVFabric", "CMallocCount"]),
+        tests(
+            "KVRunaheadTests",
+            [
+                "KVRunahead", "KVModel", "KVFabric", "CMallocCount", .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

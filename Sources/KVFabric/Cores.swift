@@ -20,7 +20,8 @@ struct Cores {
         Dictionary(grouping: cpus, by: key).sorted { $0.key < $1.key }.map(\.value)
     }
 
-    /// More workers than CPUs: one CPU after the other, in the order of preference, again and again.
+    /// More workers than CPUs: one CPU after the other, in the order of preference, again and again. A rank's workers so have parts of all
+    /// CPUs, and none is idle while a rank that got less work waits.
     func roundRobin(ranks: Int, threads: Int) -> [[Int]] {
         var order = Self.preferred(nodes.flatMap { $0.flatMap { $0 } })
         if order.isEmpty { order = [0] }  // There is a CPU, as this runs.

@@ -27,12 +27,16 @@ package struct Placement: Sendable, Equatable {
     package var oversubscribed: Bool
     /// Workers are bound to their CPUs; else `cpus` only says how many there are.
     package var isPinned = true
+    /// CPUs that can be busy all the time (see ``Topology/budget``): more workers than these that meet at one barrier after the other only
+    /// wait for each other.
+    package var budget: Int
     /// What differs from the wish, and why; for the user.
     package var notes: [String]
 
-    package init(ranks: [Rank], oversubscribed: Bool, notes: [String]) {
+    package init(ranks: [Rank], oversubscribed: Bool, budget: Int = .max, notes: [String]) {
         self.ranks = ranks
         self.oversubscribed = oversubscribed
+        self.budget = budget
         self.notes = notes
     }
 
@@ -87,7 +91,7 @@ package struct Placement: Sendable, Equatable {
             ranks.append(Rank(cpus: cpus, node: node, workerNodes: workerNodes))
             if let note { notes.append("rank \(index): \(note)") }
         }
-        self.init(ranks: ranks, oversubscribed: oversubscribed, notes: notes)
+        self.init(ranks: ranks, oversubscribed: oversubscribed, budget: topology.budget, notes: notes)
     }
 
     static func cpus(_ topology: Topology) -> String {

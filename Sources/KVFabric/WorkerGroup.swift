@@ -29,7 +29,8 @@ package final class WorkerGroup: Sendable {
 
     /// The same with a job for all times, which begins whenever the board's owner says so, perhaps another process.
     package convenience init(
-        label: String, cpus: [Int], node: Int?, isPinned: Bool = true, board: JobBoard, job: @escaping @Sendable (_ worker: Int) -> Void
+        label: String, cpus: [Int], node: Int?, isPinned: Bool = true, board: JobBoard,
+        job: @escaping @Sendable (_ worker: Int) -> Void
     ) {
         self.init(label: label, cpus: cpus, node: node, isPinned: isPinned, board: board, job: .some(job))
     }
@@ -40,7 +41,8 @@ package final class WorkerGroup: Sendable {
         self.node = node
         self.isPinned = isPinned
         crew = Crew(label: label, board: board, job: job)
-        let nice = getpriority(0, 0)
+        // The process's, which is its first thread's: the calling one may be of a Dispatch pool, which sets its own.
+        let nice = getpriority(0, id_t(getpid()))
         for (index, cpu) in cpus.enumerated() {
             crew.launch(Seat(label: label, index: index, cpu: isPinned ? cpu : nil, node: node, nice: nice))
         }

@@ -46,6 +46,13 @@ package final class KVCache: @unchecked Sendable {
         for index in 0..<2 * geometry.layers { body(index, part(index, 0..<positions)) }
     }
 
+    /// Takes over another cache's first `positions` positions; both are of one geometry and type.
+    package func copy(_ other: KVCache, positions: Int) {
+        for index in 0..<2 * geometry.layers {
+            part(index, 0..<positions).copyMemory(from: UnsafeRawBufferPointer(other.part(index, 0..<positions)))
+        }
+    }
+
     /// One head's keys (or values) of the first `positions` positions as floats, [positions, head dimension].
     package func floats(layer: Int, value: Bool, head: Int, positions: Int) -> [Float] {
         let rows = part(2 * layer + (value ? 1 : 0), 0..<positions)

@@ -168,12 +168,19 @@ public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
         case rank
         /// The caller cancelled the run.
         case cancelled
+        /// All ranks together computed something else than one alone.
+        case verification
     }
     public let code: Code
     public let description: String
+    /// Where a rank failed.
+    public let rank: Int?
+    public let layer: Int?
 
-    public init(_ code: Code, _ description: String) {
+    public init(_ code: Code, _ description: String, rank: Int? = nil, layer: Int? = nil) {
         self.code = code
         self.description = description
+        self.rank = rank
+        self.layer = layer
     }
 }

@@ -1,3 +1,4 @@
+public import CoreMetrics
 import Dispatch
 import KVFabric
 package import KVGGUF
@@ -35,40 +36,58 @@ public final class Engine: Sendable {
     package let file: GGUFFile
     private let ranks: Ranks
     private let queue = DispatchQueue(label: "kvcpu.engine")
+    private let telemetry: Telemetry
+    private let requests = Atomic<Int>(0)
     private let cachedTokenizer = Mutex<Tokenizer?>(nil)
 
     /// Opens a model: reads the file, checks the memory plan, starts the ranks, repacks the weights.
-    /// - Parameter progress: told of the loaded fraction, on the engine's queue.
+    /// - Parameters:
+    ///   - logger: gets requests at level info, failures as errors, what users should know as notices, inner things at debug.
+    ///   - metrics: nil: those of `MetricsSystem`.
+    ///   - progress: told of the loaded fraction, on the engine's queue.
     /// - Throws: `EngineError`.
     public static func open(
-        _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"),
+        _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"), metrics: (any MetricsFactory)? = nil,
         progress: @escaping @Sendable (Double) -> Void = { _ in }
     ) async throws -> Engine {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue(label: "kvcpu.open").async {
-                continuation.resume(with: Result { try Engine(configuration, logger: logger, progress: progress) })
+                continuation.resume(
+                    with: Result { try Engine(configuration, logger: logger, metrics: metrics, progress: progress) })
             }
         }
     }
 
     /// The blocking form of `open`.
     package init(
-        _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"), progress: (Double) -> Void = { _ in }
+        _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"), metrics: (any MetricsFactory)? = nil,
+        progress: (Double) -> Void = { _ in }
     ) throws(EngineError) {
-        let opening = try Opening(configuration)
-        try opening.memory.check()
-        for notice in opening.notices { logger.notice("\(notice)") }
-        logger.debug(
-            "opened", metadata: ["model": "\(configuration.model)", "kernels": "\(opening.model.weights.kernels.name)"])
+        let start = MonotonicClock.now
+        do {
+            let opening = try Opening(configuration)
+            try opening.memory.check()
+            for notice in opening.notices { logger.notice("\(notice)") }
+            let planner = Planner(opening, link: Ranks.resolve(opening.configuration.link, opening.placement))
+            for notice in planner.notices { logger.notice("\(notice)") }
+            opening.log(to: logger)
+            ranks = try Ranks(
+                model: opening.model, configuration: opening.configuration, placement: opening.placement,
+                contextLength: opening.contextLength, planner: planner, progress: progress)
+            for notice in ranks.notices { logger.notice("\(notice)") }
+            information = opening.information(link: ranks.link, notices: planner.notices + ranks.notices)
+            file = opening.file
+            logger.info(
+                "opened", metadata: opening.metadata(ranks.link, seconds: Double(MonotonicClock.now - start) * 1e-9))
+        } catch {
+            var metadata = error.metadata
+            metadata["model"] = "\(configuration.model)"
+            logger.error("opening failed", metadata: metadata)
+            throw error
+        }
         self.configuration = configuration
-        file = opening.file
-        let planner = Planner(opening, link: Ranks.resolve(opening.configuration.link, opening.placement))
-        for notice in planner.notices { logger.notice("\(notice)") }
-        ranks = try Ranks(
-            model: opening.model, configuration: opening.configuration, placement: opening.placement,
-            contextLength: opening.contextLength, planner: planner, progress: progress)
-        for notice in ranks.notices { logger.notice("\(notice)") }
-        information = opening.information(link: ranks.link, notices: planner.notices + ranks.notices)
+        telemetry = Telemetry(
+            logger: logger, meters: Meters(ranks: information.ranks, factory: metrics ?? MetricsSystem.factory))
     }
 
     deinit { ranks.shutdown() }
@@ -112,23 +131,37 @@ public final class Engine: Sendable {
     public func generate(
         _ prompt: [Int32], options: GenerationOptions = GenerationOptions()
     ) -> AsyncThrowingStream<GenerationEvent, any Error> {
-        let start = MonotonicClock.now
+        let number = requests.add(1, ordering: .relaxed).newValue
+        let request = Telemetry.Request(
+            id: options.id ?? "\(number)", promptTokens: prompt.count, start: MonotonicClock.now)
         let cancelled = Cancellation()
         return AsyncThrowingStream { continuation in
             continuation.onTermination = { reason in
                 if case .cancelled = reason { cancelled.raise() }
             }
-            queue.async { [self] in
-                do {
+            queue.async { [self, request] in
+                var request = request
+                telemetry.began(request)
+                do throws(EngineError) {
                     let generation = Generation(
-                        ranks: ranks, tokenizer: try tokenizer(), options: options,
-                        isCancelled: { cancelled.isRaised }, yield: { continuation.yield($0) })
-                    try generation.run(prompt, since: start)
+                        ranks: ranks, tokenizer: try tokenizer(), options: options, isCancelled: { cancelled.isRaised },
+                        yield: { event in
+                            request.note(event)
+                            continuation.yield(event)
+                        })
+                    try generation.run(prompt, since: request.start)
+                    telemetry.ended(request, nil)
                     continuation.finish()
-                } catch { continuation.finish(throwing: error) }
+                } catch {
+                    telemetry.ended(request, error)
+                    continuation.finish(throwing: error)
+                }
             }
         }
     }
+
+    /// Sets the gauge of pages that lie on another node than their readers, for whoever has counted them.
+    package func record(pagesOffNode pages: Int) { telemetry.meters.set(pagesOffNode: pages) }
 
     /// Computes a prompt, leaving its KV-cache and last logits with the engine; for measurements.
     /// - Parameters:
@@ -139,10 +172,12 @@ public final class Engine: Sendable {
     public func prefill(
         _ prompt: [Int32], strategy: Configuration.Strategy? = nil, partition: Partition? = nil
     ) async throws -> Double {
-        try await withRanks { ranks, isCancelled in
-            try ranks.prefill(prompt, strategy: strategy, partition: partition) { _ in
+        try await withRanks { [telemetry] ranks, isCancelled in
+            let run = try ranks.prefill(prompt, strategy: strategy, partition: partition) { _ in
                 if isCancelled() { ranks.cancel() }
-            }.duration
+            }
+            telemetry.computed(run, strategy ?? ranks.configuration.strategy)
+            return run.duration
         }
     }
 

@@ -40,6 +40,8 @@ public enum GenerationEvent: Sendable {
         public let accounting: Accounting
         /// Payload bytes handed from rank to rank (counted also when only a descriptor was).
         public let bytesHandedOver: UInt64
+        /// What was found equal, where the options asked for it.
+        public let verification: Verification?
         /// What the user should know of the prompt's partition: ignored plan tables, timings without result.
         public let notices: [String]
     }
@@ -52,6 +54,11 @@ public struct GenerationOptions: Sendable {
     public var maximumTokens: Int?
     /// False: end-of-turn tokens do not end the generation.
     public var stopsAtEnd = true
+    /// The prompt is computed once more, by one rank, and every bit compared; what differs is an error. Counts as no part of the time to
+    /// the first token.
+    public var verifies = false
+    /// What log events call the request; nil: its number.
+    public var id: String?
     /// Called on the engine's queue when the prompt is computed and nothing decoded yet.
     package var inspectPrefill: (@Sendable (Ranks) -> Void)?
     public init() {}
@@ -74,6 +81,9 @@ struct Generation {
         }
         yield(.prefill(1))
         options.inspectPrefill?(ranks)
+        let computed = MonotonicClock.now
+        let verification = options.verifies ? try ranks.verify(prompt) { if isCancelled() { ranks.cancel() } } : nil
+        let pause = MonotonicClock.now - computed
         var sampler = Sampler(options.sampling, history: prompt)
         var text = StreamDecoder(tokenizer)
         var generated = 0
@@ -104,9 +114,10 @@ struct Generation {
             .finished(
                 .init(
                     promptTokens: prompt.count, generatedTokens: generated,
-                    timeToFirstToken: Double(first - start) * 1e-9, prefillDuration: prefill.duration,
+                    timeToFirstToken: Double(first - start - pause) * 1e-9, prefillDuration: prefill.duration,
                     timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason,
                     partition: prefill.chunks.map(\.count), timeline: prefill.timeline, accounting: prefill.accounting,
-                    bytesHandedOver: prefill.bytesHandedOver, notices: ranks.planner.notices)))
+                    bytesHandedOver: prefill.bytesHandedOver, verification: verification,
+                    notices: ranks.planner.notices)))
     }
 }

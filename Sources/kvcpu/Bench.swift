@@ -31,12 +31,15 @@ struct Bench: AsyncParsableCommand {
     var ranks: String?
     @Option(name: [.customShort("t"), .customLong("threads-per-rank")], help: "Threads of each rank")
     var threadsPerRank: String?
+    @Flag(help: "Run as many threads as asked, even more than CPUs")
+    var oversubscribe = false
     @Option(help: "runahead, sequential, tsp, tsp-causal, zigzag; several apart by commas")
     var strategy = "runahead"
     @Option(help: "Of runahead: auto, even, searched, predicted, modelled, tokens of each rank, or ratios; several apart by ;")
     var partition = "auto"
     @OptionGroup var plans: PlanOptions
     @OptionGroup var computing: ComputingOptions
+    @OptionGroup var log: LogOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element types of the KV-cache")
     var cacheType = "f16"
 
@@ -52,7 +55,7 @@ struct Bench: AsyncParsableCommand {
             configuration.contextLength = max(prompts.max() ?? 0, depth + (generations.max() ?? 0), 1)
             // Alone, sequential takes one rank of all threads; among others it borrows theirs.
             configuration.strategy = cases.first { $0.strategy != .sequential }?.strategy ?? .sequential
-            let engine = try await Session.open(configuration, progress: true, verbose: false)
+            let engine = try await Session.open(configuration, progress: true, verbose: false, log: log)
             for count in prompts where count > 0 {
                 for (each, runs) in zip(cases, try await prefill(engine, count, cases)) {
                     try report.add(
@@ -120,6 +123,7 @@ struct Bench: AsyncParsableCommand {
                     var configuration = Configuration(source)
                     configuration.ranks = ranks
                     configuration.threadsPerRank = threads
+                    configuration.fitsThreads = !oversubscribe
                     configuration.cacheElement = element
                     try computing.apply(to: &configuration)
                     plans.apply(to: &configuration)

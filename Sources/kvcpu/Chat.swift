@@ -29,7 +29,8 @@ struct Chat: AsyncParsableCommand {
         options.sampling = try sampling.options()
         options.maximumTokens = predict < 0 ? nil : predict
         let engine = try await Session.open(
-            try engine.configuration(.file(try model.path())), progress: !noProgress, verbose: verbose)
+            try engine.configuration(.file(try model.path())), progress: !noProgress, verbose: verbose,
+            log: engine.log)
         let template = try ChatTokens(engine, template)
         let input = ChatInput(keepsHistory: !noHistory)
         var conversation = Conversation(system: system)

@@ -28,7 +28,8 @@ struct Dump: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let engine = try await Session.open(try engine.configuration(try model.source()), progress: true, verbose: false)
+        let engine = try await Session.open(
+            try engine.configuration(try model.source()), progress: true, verbose: false, log: engine.log)
         let ids = try ids(engine)
         try await engine.withRanks { [output, greedy] ranks, _ in
             try Self.write(ranks, ids, greedy: greedy, to: output)

@@ -169,6 +169,7 @@ struct EngineOptions: ParsableArguments {
     )
     var strategy = Configuration.Strategy.runahead
     @OptionGroup var computing: ComputingOptions
+    @OptionGroup var log: LogOptions
     @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element type of the KV-cache")
     var cacheType = Configuration.CacheElement.f16
 

@@ -29,6 +29,8 @@ struct Run: AsyncParsableCommand {
     var ignoreEos = false
     @Option(help: "The closing block: text, json (with hashes of logits and KV-cache) or none")
     var stats = StatsFormat.text
+    @Flag(help: "Compute the prompt once more by one rank and compare every bit of KV-cache and logits")
+    var verify = false
     @Option(help: "Write the prefill's timeline as Chrome trace JSON")
     var timeline: String?
     @Flag(help: "No progress bar")
@@ -42,8 +44,9 @@ struct Run: AsyncParsableCommand {
         options.sampling = try sampling.options()
         options.maximumTokens = predict < 0 ? nil : predict
         options.stopsAtEnd = !ignoreEos
+        options.verifies = verify
         let configuration = try engine.configuration(.file(try model.path()))
-        let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose)
+        let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose, log: engine.log)
         let tokens = try tokens(text, engine)
         let hashes = Mutex<PrefillHashes?>(nil)
         if stats == .json {
@@ -56,6 +59,9 @@ struct Run: AsyncParsableCommand {
         if let summary = outcome.summary {
             for notice in summary.notices where !engine.information.notices.contains(notice) { Terminal.note(notice) }
             if let timeline { try write(summary.timeline, timeline) }
+            if let verified = summary.verification {
+                Terminal.note("verified: \(verified.positions) positions × \(verified.layers) layers, logits equal")
+            }
             report(engine, summary, hashes.withLock { $0 })
         } else if outcome.interrupted {
             Terminal.note(

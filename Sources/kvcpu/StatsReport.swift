@@ -103,6 +103,8 @@ struct StatsReport {
         let bytesHandedOver: UInt64
         let perRank: [Rank]
         let logitsSha256, kvSha256: String?
+        /// Only where it was asked for.
+        let verified: Bool?
     }
 
     func json(_ hashes: PrefillHashes?) -> String {
@@ -124,7 +126,8 @@ struct StatsReport {
                     waitMs: summary.timeline.total(.wait, rank: rank) * 1e3,
                     sendMs: summary.timeline.total(.send, rank: rank) * 1e3, layer: JSON.Work(layer[rank]),
                     total: JSON.Work(total[rank]))
-            }, logitsSha256: hashes?.logits, kvSha256: hashes?.cache)
+            }, logitsSha256: hashes?.logits, kvSha256: hashes?.cache,
+            verified: summary.verification.map { _ in true })
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

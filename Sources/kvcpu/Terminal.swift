@@ -1,4 +1,6 @@
 import Foundation
+import Logging
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -14,8 +16,19 @@ enum Terminal {
     /// To standard error; what cannot be written there is lost.
     static func write(_ text: String) { _ = put(text, STDERR_FILENO) }
     static func line(_ text: String) { write(text + "\n") }
-    static func error(_ message: String) { line("kvcpu: error: \(message)") }
-    static func note(_ message: String) { line("kvcpu: \(message)") }
+    static func error(_ message: String) {
+        line(writesJSON ? JSONLogHandler.line(.error, label: "kvcpu", message) : "kvcpu: error: \(message)")
+    }
+    static func note(_ message: String) {
+        line(writesJSON ? JSONLogHandler.line(.notice, label: "kvcpu", message) : "kvcpu: \(message)")
+    }
+
+    /// True: notes and errors are log events in JSON (`--log-format json`).
+    static var writesJSON: Bool {
+        get { json.load(ordering: .relaxed) }
+        set { json.store(newValue, ordering: .relaxed) }
+    }
+    private static let json = Atomic<Bool>(false)
 
     /// To standard output.
     /// - Throws: `Failure` without a message when the reader has gone, as of `head`.

@@ -143,6 +143,7 @@ final class PlacementTests: XCTestCase {
         let asked = Placement.plan(topology: topology, ranks: 2, threadsPerRank: 4)
         XCTAssertEqual(asked.ranks.map(\.cpus), [[0, 1, 2, 3], [4, 5, 6, 7]], "every worker has a CPU")
         XCTAssertTrue(asked.oversubscribed, "but not all of its time")
+        XCTAssertEqual(asked.budget, 3)
         let fitted = Placement.plan(topology: topology, ranks: 1, threadsPerRank: 4, fit: true)
         XCTAssertEqual(fitted.threadsPerRank, 3)
         XCTAssertEqual(fitted.notes, ["4 threads per rank asked, 3 fit on 8 CPUs with a quota of 2.5 with 1 ranks"])
@@ -175,7 +176,7 @@ final class PlacementTests: XCTestCase {
         XCTAssertEqual(
             Placement.plan(topology: Topology(cpus: [], nodes: []), ranks: 2, threadsPerRank: nil),
             Placement(
-                ranks: [.init(cpus: [0], node: nil), .init(cpus: [0], node: nil)], oversubscribed: true,
+                ranks: [.init(cpus: [0], node: nil), .init(cpus: [0], node: nil)], oversubscribed: true, budget: 1,
                 notes: ["2 ranks of 1 threads share 0 CPUs"]))
     }
 

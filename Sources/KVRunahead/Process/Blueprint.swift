@@ -27,6 +27,7 @@ struct Blueprint: Codable, Equatable {
     var groups: [Group]
     var isOversubscribed: Bool
     var isPinned: Bool
+    var budget: Int
     var memory: Configuration.Memory
     var contextLength: Int
     var link: Configuration.Link
@@ -46,6 +47,7 @@ struct Blueprint: Codable, Equatable {
         groups = plan.placement.ranks.map { Group(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) }
         isOversubscribed = plan.placement.oversubscribed
         isPinned = plan.placement.isPinned
+        budget = plan.placement.budget
         memory = plan.memory
         contextLength = plan.contextLength
         link = plan.link
@@ -61,11 +63,13 @@ struct Blueprint: Codable, Equatable {
 
     var plan: Station.Plan {
         var placement = Placement(
-            ranks: groups.map { .init(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) }, oversubscribed: isOversubscribed,
-            notes: [])
+            ranks: groups.map { .init(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) },
+            oversubscribed: isOversubscribed,
+            budget: budget, notes: [])
         placement.isPinned = isPinned
         return Station.Plan(
-            placement: placement, contextLength: contextLength, link: link, memory: memory, hugePages: false, cacheElement: cacheElement, waitLimit: waitLimit, throttle: throttle)
+            placement: placement, contextLength: contextLength, link: link, memory: memory, hugePages: false,
+            cacheElement: cacheElement, waitLimit: waitLimit, throttle: throttle)
     }
 
     /// The model of the blueprint, its header read anew.

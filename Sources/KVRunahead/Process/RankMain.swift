@@ -84,7 +84,8 @@ public enum RankMain {
             here: rank..<rank + 1, needs: blueprint.needs)
         let place = plan.placement.ranks[rank]
         return WorkerGroup(
-            label: "rank \(rank)", cpus: place.cpus, node: place.node, isPinned: plan.placement.isPinned, board: station.boards[rank],
+            label: "rank \(rank)", cpus: place.cpus, node: place.node, isPinned: plan.placement.isPinned,
+            board: station.boards[rank],
             job: { worker in station.perform(group: rank, worker: worker) })
     }
 

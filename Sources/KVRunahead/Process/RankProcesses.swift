@@ -44,15 +44,20 @@ final class RankProcesses {
     /// A rank that has ended, or gives no sign of life: named with the layer that it had begun. Allocates nothing if there is none.
     func fault() -> EngineError? {
         for (rank, process) in processes.enumerated() {
-            if let end = process.reap() { return EngineError(.rank, "rank \(rank) \(text(end))\(place(rank))") }
+            if let end = process.reap() { return error(rank, "\(text(end))\(place(rank))") }
         }
         let now = MonotonicClock.now
         if now - looked > max(silence / 2, 250_000_000) { lookingSince = now }
         looked = now
         for (rank, process) in processes.enumerated() {
-            if let text = silent(rank, process, now) { return EngineError(.rank, "rank \(rank) \(text)") }
+            if let text = silent(rank, process, now) { return error(rank, text) }
         }
         return nil
+    }
+
+    private func error(_ rank: Int, _ text: String) -> EngineError {
+        let layer = Int(watch.layer(rank).pointee.load(ordering: .relaxed)) - 1
+        return EngineError(.rank, "rank \(rank) \(text)", rank: rank, layer: layer < 0 ? nil : layer)
     }
 
     private func silent(_ rank: Int, _ process: Child, _ now: UInt64) -> String? {

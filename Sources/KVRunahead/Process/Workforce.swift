@@ -13,7 +13,8 @@ final class Workforce {
         processes = nil
         groups = plan.placement.ranks.enumerated().map { index, rank in
             WorkerGroup(
-                label: "rank \(index)", cpus: rank.cpus, node: rank.node, isPinned: plan.placement.isPinned, board: station.boards[index],
+                label: "rank \(index)", cpus: rank.cpus, node: rank.node, isPinned: plan.placement.isPinned,
+                board: station.boards[index],
                 job: { worker in station.perform(group: index, worker: worker) })
         }
     }
@@ -33,7 +34,8 @@ final class Workforce {
             plan, model: model, weights: weights, memory: shared, watch: watch, state: state, here: 0..<0, needs: needs)
         do { try file.seal() } catch { throw EngineError(.system, "\(error)") }
         let processes = try RankProcesses(
-            ranks: plan.placement.ranks.count, executable: configuration.rankExecutable, memory: file, weights: memory, watch: watch,
+            ranks: plan.placement.ranks.count, executable: configuration.rankExecutable, memory: file, weights: memory,
+            watch: watch,
             silence: configuration.silenceLimit)
         groups = []
         self.processes = processes

@@ -140,7 +140,8 @@ private struct ProofMaker {
             for (node, count) in residence.byNode.sorted(by: { $0.key < $1.key }) where node != planned {
                 let name = what == "weights" ? "weight" : what
                 off.append(
-                    "rank \(rank): \(percent(count, residence.present)) % of its \(name) pages are on node \(node) (planned: node \(planned))")
+                    "rank \(rank): \(percent(count, residence.present)) % of its \(name) pages are on node \(node) (planned: node \(planned))"
+                )
             }
         }
         if let planned { pagesOffNode += residence.present - (residence.byNode[planned] ?? 0) }

@@ -52,25 +52,26 @@ final class Rank: @unchecked Sendable {
             caches: [cache], chunk: common.context, node: common.placement[index].node, records: true)
     }
 
-    /// All groups as one team. Of workers that share a CPU only one takes part, as a run's many barriers would otherwise be as many context
-    /// switches.
+    /// All groups as one team.
     /// - Parameters:
+    ///   - atMost: of workers that share a CPU only one takes part, and no more than so many, as a run's many barriers would otherwise be as
+    ///     many context switches.
     ///   - caches: one for all, or one for each group.
     ///   - chunk: the most tokens of a run.
     ///   - records: takes times and work down.
     convenience init(
-        together label: String, _ common: Common, caches: [KVCache], chunk: Int, records: Bool
+        together label: String, atMost budget: Int, _ common: Common, caches: [KVCache], chunk: Int, records: Bool
     ) throws(EngineError) {
         var taken: Set<Int> = []
         var count = 0
         let places = common.placement.map { rank in
             rank.cpus.map { cpu -> Int? in
-                guard taken.insert(cpu).inserted else { return nil }
+                guard count < max(1, budget), taken.insert(cpu).inserted else { return nil }
                 count += 1
                 return count - 1
             }
         }
-        // A member with a CPU of its own may spin.
+        // A member with a CPU of its own may spin, and should: see WaitStrategy.
         let barrier = Barrier(count: count, wait: .spinning, in: try common.memory.lines(Barrier.lines))
         try self.init(
             index: 0, label: label, places: places, count: count, barrier: barrier, common, caches: caches, chunk: chunk, node: nil,
@@ -125,6 +126,9 @@ final class Rank: @unchecked Sendable {
         groups = places.indices.filter { group in places[group].contains { $0 != nil } }
         architecture = model.architecture
     }
+
+    /// Workers that take part.
+    var threads: Int { operations.count }
 
     /// Makes ready for the next run; between runs, by the ranks' owner.
     func reset() {

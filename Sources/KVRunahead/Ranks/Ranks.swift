@@ -64,7 +64,8 @@ package final class Ranks: @unchecked Sendable {
         let link = Self.resolve(configuration.link, placement)
         let plan = Station.Plan(
             placement: placement, contextLength: contextLength, link: link, memory: configuration.resolvedMemory(placement),
-            hugePages: configuration.hugePages, cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit, throttle: configuration.throttle)
+            hugePages: configuration.hugePages, cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit,
+            throttle: configuration.throttle)
         // A few ranks have everything from the beginning, so that no strategy needs other processes.
         let needs: Needs = placement.ranks.count <= 8 ? [.chain, .gathers, .together] : Needs(configuration.strategy)
         switch configuration.rankMode {
@@ -281,13 +282,16 @@ package final class Ranks: @unchecked Sendable {
             do { try workforce.join(group, deadline: deadline) } catch {
                 let position = length
                 giveUp()
-                throw EngineError(error.code, "decode at position \(position): \(error)")
+                throw EngineError(error.code, "decode at position \(position): \(error)", rank: error.rank, layer: error.layer)
             }
         }
         try ended()
         length += 1
         finished = nil
     }
+
+    /// Workers that decode: one of each CPU, no more than the machine has time for.
+    package var decodingThreads: Int { station.decoder.threads }
 
     /// The last computed token's logits, [vocabulary]; valid until the next prefill or decode.
     package var logits: UnsafeBufferPointer<Float> {

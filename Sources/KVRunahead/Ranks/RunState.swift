@@ -18,7 +18,10 @@ final class RunState: @unchecked Sendable {
     // The reason: its code's number, its length, its bytes.
     private static let codeAt = 4
     private static let lengthAt = 8
-    private static let textAt = 16
+    // -1: none.
+    private static let rankAt = 12
+    private static let layerAt = 16
+    private static let textAt = 20
     private static let capacity = (lines - 1) * CacheLine.bytes - textAt
 
     /// - Parameters:
@@ -51,12 +54,16 @@ final class RunState: @unchecked Sendable {
         while text.utf8.count > Self.capacity { text.removeLast(max(1, text.count / 8)) }
         base.storeBytes(of: UInt32(code), toByteOffset: Self.codeAt, as: UInt32.self)
         base.storeBytes(of: UInt32(text.utf8.count), toByteOffset: Self.lengthAt, as: UInt32.self)
+        base.storeBytes(of: Int32(clamping: error.rank ?? -1), toByteOffset: Self.rankAt, as: Int32.self)
+        base.storeBytes(of: Int32(clamping: error.layer ?? -1), toByteOffset: Self.layerAt, as: Int32.self)
         text.withUTF8 { UnsafeMutableRawBufferPointer(start: base + Self.textAt, count: Self.capacity).copyBytes(from: $0) }
     }
 
     /// Ends the run for a wait of a rank's that failed, unless it did because the run has ended.
     func failed(rank: Int, _ what: String, layer: Int, _ error: FabricError) -> Stopped {
-        if error != .interrupted { fail(EngineError(.rank, "rank \(rank), \(what) layer \(layer): \(error)")) }
+        if error != .interrupted {
+            fail(EngineError(.rank, "rank \(rank), \(what) layer \(layer): \(error)", rank: rank, layer: layer))
+        }
         return Stopped()
     }
 
@@ -66,7 +73,12 @@ final class RunState: @unchecked Sendable {
         let length = min(Int(base.load(fromByteOffset: Self.lengthAt, as: UInt32.self)), Self.capacity)
         let text = String(decoding: UnsafeRawBufferPointer(start: base + Self.textAt, count: length), as: UTF8.self)
         let codes = EngineError.Code.allCases
-        return EngineError(codes.indices.contains(code) ? codes[code] : .rank, text)
+        func number(_ offset: Int) -> Int? {
+            let number = base.load(fromByteOffset: offset, as: Int32.self)
+            return number < 0 ? nil : Int(number)
+        }
+        return EngineError(
+            codes.indices.contains(code) ? codes[code] : .rank, text, rank: number(Self.rankAt), layer: number(Self.layerAt))
     }
 
     /// Between runs.

@@ -18,6 +18,8 @@ final class Station: @unchecked Sendable {
     /// Every token's logits of a prompt, [context, vocabulary], where ranks are processes and somebody wants them.
     let allLogits: UnsafeMutablePointer<Float>?
     private let common: Rank.Common
+    /// CPUs that can be busy all the time.
+    private let budget: Int
     private let logitsRegion: Region?
 
     /// What ranks are made for.
@@ -75,7 +77,7 @@ final class Station: @unchecked Sendable {
         }
         var ranks: [Rank] = []
         for index in placed.indices { ranks.append(try Rank(index, common, cache: caches[plan.link == .ring ? index : 0])) }
-        decoder = try Rank(together: "decode", common, caches: caches, chunk: 1, records: false)
+        decoder = try Rank(together: "decode", atMost: plan.placement.budget, common, caches: caches, chunk: 1, records: false)
         connections = Connections(
             plan.link, nodes: placed.map(\.node), rows: .init(geometry, type: type, context: plan.contextLength),
             wait: wait, throttle: plan.throttle, in: memory, detour: detour)
@@ -84,6 +86,7 @@ final class Station: @unchecked Sendable {
             ? try memory.region(plan.contextLength * geometry.vocabulary * 4, for: "all tokens' logits") : nil
         allLogits = logitsRegion?.base.bindMemory(to: Float.self, capacity: plan.contextLength * geometry.vocabulary)
         self.common = common
+        budget = plan.placement.budget
         self.ranks = ranks
         self.state = state
         self.boards = boards
@@ -96,7 +99,8 @@ final class Station: @unchecked Sendable {
     func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
         try connections.prepare(strategy)
         guard strategy == .sequential, ranks.count > 1, together == nil else { return }
-        together = try Rank(together: "all ranks", common, caches: [ranks[0].cache], chunk: common.context, records: true)
+        together = try Rank(
+            together: "all ranks", atMost: budget, common, caches: [ranks[0].cache], chunk: common.context, records: true)
     }
 
     /// Forgets what the run before left; between runs, by the ranks' owner.
