@@ -1,6 +1,5 @@
 import Foundation
 import KVFabric
-import KVGGUF
 import KVModel
 
 extension Configuration.Link: Codable {}
@@ -18,8 +17,8 @@ struct Blueprint: Codable, Equatable {
     /// One of the two.
     var file: String?
     var synthetic: String?
-    /// Of the model, so that a file that was changed meanwhile is noticed.
-    var fingerprint: String
+    /// Of the model's file when the engine was opened, so that another one in its place is noticed.
+    var identity: String
     var activations: Configuration.Activations
     var instructionSet: String
     var groups: [Group]
@@ -33,10 +32,14 @@ struct Blueprint: Codable, Equatable {
 
     init(_ plan: Station.Plan, _ configuration: Configuration, model: Model, needs: Needs) {
         switch configuration.model {
-        case .file(let path): file = URL(fileURLWithPath: path).path
-        case .synthetic(let text): synthetic = text
+        case .file(let path):
+            let path = URL(fileURLWithPath: path).path
+            file = path
+            identity = Self.identity(path)
+        case .synthetic(let text):
+            synthetic = text
+            identity = ""
         }
-        fingerprint = Self.fingerprint(model)
         activations = configuration.activations
         instructionSet = model.weights.kernels.name
         groups = plan.placement.map { Group(cpus: $0.cpus, node: $0.node) }
@@ -49,8 +52,11 @@ struct Blueprint: Codable, Equatable {
         self.needs = needs
     }
 
-    static func fingerprint(_ model: Model) -> String {
-        Fingerprint.of(["\(model.file.fileBytes)", "\(model.weights.bytes)", "\(model.geometry)"])
+    /// Device, number, size and time of the last change.
+    private static func identity(_ path: String) -> String {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return "none" }
+        return "\(status.st_dev) \(status.st_ino) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
     }
 
     var plan: Station.Plan {
@@ -62,17 +68,14 @@ struct Blueprint: Codable, Equatable {
     /// The model of the blueprint, its header read anew.
     /// - Throws: `EngineError` (model) also when it is not the same any more.
     func model() throws(EngineError) -> Model {
-        let source = file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")
-        let header = try source.open()
-        let model: Model
+        if let file, Self.identity(file) != identity {
+            throw EngineError(.model, "\(file): the file has changed since the engine was opened")
+        }
+        let header = try (file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")).open()
         do {
-            model = try Model(
+            return try Model(
                 header, kernels: try Kernels.choose(named: instructionSet), activations: activations == .int8 ? .int8 : .float)
         } catch { throw EngineError(.model, error.description) }
-        guard Self.fingerprint(model) == fingerprint else {
-            throw EngineError(.model, "\(source): the file has changed since the engine was opened")
-        }
-        return model
     }
 
     // MARK: In memory that ranks share

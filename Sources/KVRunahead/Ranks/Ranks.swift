@@ -13,12 +13,9 @@ package final class Ranks: @unchecked Sendable {
     package let link: Configuration.Link
     /// Where prompts are cut.
     package let planner: Planner
-    private let plan: Station.Plan
-    /// Those of the packed weights, where ranks are processes.
-    private let weightMemory: SharedMemory?
+    /// Where ranks are processes: what each is told, and where the packed weights lie.
+    private var processes: (blueprint: Blueprint, weights: SharedMemory)?
     private var workforce: Workforce
-    /// What the processes have from their beginning.
-    private var needs: Needs
     /// A process failed: there will be others, and the sequence is lost.
     private var isGivenUp = false
     /// The rank whose cache holds the sequence, and how many positions of it.
@@ -61,17 +58,16 @@ package final class Ranks: @unchecked Sendable {
         let plan = Station.Plan(
             placement: placement.ranks, isOversubscribed: placement.oversubscribed, contextLength: contextLength, link: link,
             cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit, throttle: configuration.throttle)
-        // A few ranks have everything from the beginning, so that no strategy needs other processes.
-        let needs: Needs = placement.ranks.count <= 8 ? [.chain, .gathers, .together] : Needs(configuration.strategy)
+        let needs = Needs(configuration.strategy)
         switch configuration.rankMode {
         case .thread:
-            weightMemory = nil
+            processes = nil
             do { weights = if let packed { packed } else { try WeightCopy(model.weights) } } catch {
                 throw EngineError(.memory, error.description)
             }
             let station = try Station(
-                plan, model: model, weights: weights, memory: RunMemory(), here: plan.placement.indices,
-                needs: Needs(configuration.strategy), detour: detour)
+                plan, model: model, weights: weights, memory: RunMemory(), here: plan.placement.indices, needs: needs,
+                detour: detour)
             workforce = Workforce(threads: station, plan)
         case .process:
             let memory: SharedMemory
@@ -79,17 +75,18 @@ package final class Ranks: @unchecked Sendable {
                 memory = try .anonymous(label: "kvcpu-weights", count: model.weights.bytes)
                 weights = try WeightCopy(model.weights, in: Region(base: memory.pointer, bytes: memory.count, owner: memory))
             } catch { throw EngineError(.memory, "the weights: \(error)") }
-            weightMemory = memory
-            workforce = try Workforce(processes: plan, configuration, model: model, weights: weights, in: memory, needs: needs)
+            // A few ranks have everything from the beginning, so that no strategy needs other processes.
+            let all = placement.ranks.count <= 8 ? needs.union([.chain, .gathers, .together]) : needs
+            let blueprint = Blueprint(plan, configuration, model: model, needs: all)
+            processes = (blueprint, memory)
+            workforce = try Workforce(processes: blueprint, configuration, model: model, weights: weights, in: memory)
         }
-        self.plan = plan
         self.model = model
         self.placement = placement
         self.configuration = configuration
         self.contextLength = contextLength
         self.link = link
         self.planner = planner
-        self.needs = needs
         if !weights.isPacked { try pack(progress: progress) }
     }
 
@@ -102,17 +99,19 @@ package final class Ranks: @unchecked Sendable {
 
     /// Puts new processes in the place of those of which one has failed, or which lack something.
     private func ready(_ more: Needs) throws(EngineError) {
-        guard let weightMemory, isGivenUp || workforce.isBroken || !needs.isSuperset(of: more) else { return }
+        guard let (blueprint, memory) = processes,
+            isGivenUp || workforce.isBroken || !blueprint.needs.isSuperset(of: more)
+        else { return }
         giveUp()
-        needs.formUnion(more)
+        processes?.blueprint.needs.formUnion(more)
         workforce = try Workforce(
-            processes: plan, configuration, model: model, weights: weights, in: weightMemory, needs: needs)
+            processes: processes?.blueprint ?? blueprint, configuration, model: model, weights: weights, in: memory)
         isGivenUp = false
     }
 
     /// Ends the processes; what they have computed is lost.
     private func giveUp() {
-        guard weightMemory != nil else { return }
+        guard processes != nil else { return }
         workforce.shutdown()
         isGivenUp = true
         length = 0
@@ -290,7 +289,7 @@ package final class Ranks: @unchecked Sendable {
         let bytes = Double(max(1, model.weights.packedBytes))
         for group in ranks.indices { workforce.start(group) }
         for group in ranks.indices {
-            try workforce.join(group) { progress(min(1, Double(weightMemory?.resident ?? weights.packedSoFar) / bytes)) }
+            try workforce.join(group) { progress(min(1, Double(processes?.weights.resident ?? weights.packedSoFar) / bytes)) }
         }
         progress(1)
     }
