@@ -81,24 +81,22 @@ final class Rank: @unchecked Sendable {
     ) throws(EngineError) {
         let model = common.model
         let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
+        func scratch(_ bytes: Int) throws(ModelError) -> Region {
+            do { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch {
+                throw ModelError(.memory, error.description)
+            }
+        }
         let arena: Arena
-        do throws(ModelError) {
+        do {
             arena = try Arena(
-                model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count,
-                in: { (bytes) throws(ModelError) in
-                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch
-                    {
-                        throw ModelError(.memory, error.description)
-                    }
-                })
+                model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count, in: scratch)
         } catch { throw EngineError(.memory, error.description) }
         var operations = [CPUOperations?](repeating: nil, count: count)
         for group in common.here {
             for place in places[group].compactMap({ $0 }) {
                 operations[place] = CPUOperations(
                     weights: common.weights, geometry: model.geometry, arena: arena, cache: cache, angles: common.angles,
-                    team: team,
-                    worker: place)
+                    team: team, worker: place)
             }
             if let first = places[group].compactMap({ $0 }).first { operations[first]?.reached = common.watch.layer(group) }
         }
