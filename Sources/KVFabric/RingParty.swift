@@ -32,7 +32,9 @@ struct RingParty: @unchecked Sendable {
     /// Takes the role over from whoever had it. The two sides settle when, as between runs.
     func take() {
         beat()
-        pid.pointee.store(UInt32(bitPattern: Self.me.pid), ordering: .releasing)
+        // No start time while the process changes: see `trouble`.
+        startTime.pointee.store(0, ordering: .sequentiallyConsistent)
+        pid.pointee.store(UInt32(bitPattern: Self.me.pid), ordering: .sequentiallyConsistent)
         startTime.pointee.store(Self.me.startTime, ordering: .releasing)
     }
 
@@ -50,10 +52,12 @@ struct RingParty: @unchecked Sendable {
     /// Why nothing more is to be expected of this side, or nil. A side that has not come yet is waited for.
     /// - Parameter silence: nanoseconds without a heartbeat after which it counts as dead; nil: however long.
     func trouble(silence: UInt64?) -> FabricError? {
+        let started = startTime.pointee.load(ordering: .acquiring)
         let owner = Int32(bitPattern: pid.pointee.load(ordering: .acquiring))
         guard owner != 0 else { return nil }
-        let started = startTime.pointee.load(ordering: .acquiring)
-        if owner != getpid(), started != 0, ckv_process_start_time(owner) != started {
+        // The same before and after: the two belong together, nobody is taking the role over.
+        let isSettled = started != 0 && startTime.pointee.load(ordering: .acquiring) == started
+        if owner != getpid(), isSettled, ckv_process_start_time(owner) != started {
             return .peerGone("the \(role), process \(owner), ended")
         }
         let beat = heartbeat.pointee.load(ordering: .relaxed)

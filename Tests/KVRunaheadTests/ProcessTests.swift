@@ -182,7 +182,8 @@ final class ProcessTests: XCTestCase {
     func testProgramsThatAreNone() throws {
         let (source, _) = try fixture("llama-gqa")
         for (program, code, text) in [
-            ("/nowhere/kvcpu", EngineError.Code.system, "/nowhere/kvcpu"), ("/bin/true", .rank, "rank 0 ended with code 0 before it came: /bin/true may not be a program for ranks"),
+            ("/nowhere/kvcpu", EngineError.Code.system, "/nowhere/kvcpu"),
+            ("/bin/true", .rank, "rank 0 ended with code 0 before it came: /bin/true may not be a program for ranks"),
         ] {
             var configuration = Self.configuration(source, ranks: 2)
             configuration.rankExecutable = program

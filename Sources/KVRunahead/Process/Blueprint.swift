@@ -1,6 +1,5 @@
 import Foundation
 import KVFabric
-import KVGGUF
 import KVModel
 
 extension Configuration.Link: Codable {}
@@ -20,8 +19,8 @@ struct Blueprint: Codable, Equatable {
     /// One of the two.
     var file: String?
     var synthetic: String?
-    /// Of the model, so that a file that was changed meanwhile is noticed.
-    var fingerprint: String
+    /// Of the model's file when the engine was opened, so that another one in its place is noticed.
+    var identity: String
     var activations: Configuration.Activations
     var instructionSet: String
     var groups: [Group]
@@ -29,6 +28,7 @@ struct Blueprint: Codable, Equatable {
     var isPinned: Bool
     var budget: Int
     var memory: Configuration.Memory
+    var hugePages: Bool
     var contextLength: Int
     var link: Configuration.Link
     var cacheElement: Configuration.CacheElement
@@ -38,10 +38,14 @@ struct Blueprint: Codable, Equatable {
 
     init(_ plan: Station.Plan, _ configuration: Configuration, model: Model, needs: Needs) {
         switch configuration.model {
-        case .file(let path): file = URL(fileURLWithPath: path).path
-        case .synthetic(let text): synthetic = text
+        case .file(let path):
+            let path = URL(fileURLWithPath: path).path
+            file = path
+            identity = Self.identity(path)
+        case .synthetic(let text):
+            synthetic = text
+            identity = ""
         }
-        fingerprint = Self.fingerprint(model)
         activations = configuration.activations
         instructionSet = model.weights.kernels.name
         groups = plan.placement.ranks.map { Group(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) }
@@ -49,6 +53,7 @@ struct Blueprint: Codable, Equatable {
         isPinned = plan.placement.isPinned
         budget = plan.placement.budget
         memory = plan.memory
+        hugePages = plan.hugePages
         contextLength = plan.contextLength
         link = plan.link
         cacheElement = plan.cacheElement
@@ -57,8 +62,11 @@ struct Blueprint: Codable, Equatable {
         self.needs = needs
     }
 
-    static func fingerprint(_ model: Model) -> String {
-        Fingerprint.of(["\(model.file.fileBytes)", "\(model.weights.bytes)", "\(model.geometry)"])
+    /// Device, number, size and time of the last change.
+    private static func identity(_ path: String) -> String {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return "none" }
+        return "\(status.st_dev) \(status.st_ino) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
     }
 
     var plan: Station.Plan {
@@ -68,24 +76,21 @@ struct Blueprint: Codable, Equatable {
             budget: budget, notes: [])
         placement.isPinned = isPinned
         return Station.Plan(
-            placement: placement, contextLength: contextLength, link: link, memory: memory, hugePages: false,
+            placement: placement, contextLength: contextLength, link: link, memory: memory, hugePages: hugePages,
             cacheElement: cacheElement, waitLimit: waitLimit, throttle: throttle)
     }
 
     /// The model of the blueprint, its header read anew.
     /// - Throws: `EngineError` (model) also when it is not the same any more.
     func model() throws(EngineError) -> Model {
-        let source = file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")
-        let header = try source.open()
-        let model: Model
+        if let file, Self.identity(file) != identity {
+            throw EngineError(.model, "\(file): the file has changed since the engine was opened")
+        }
+        let header = try (file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")).open()
         do {
-            model = try Model(
+            return try Model(
                 header, kernels: try Kernels.choose(named: instructionSet), activations: activations == .int8 ? .int8 : .float)
         } catch { throw EngineError(.model, error.description) }
-        guard Self.fingerprint(model) == fingerprint else {
-            throw EngineError(.model, "\(source): the file has changed since the engine was opened")
-        }
-        return model
     }
 
     // MARK: In memory that ranks share

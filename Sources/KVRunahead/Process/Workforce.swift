@@ -22,16 +22,17 @@ final class Workforce {
     /// A process for each rank; returns when all of them are at work.
     /// - Throws: `EngineError` when one does not come.
     init(
-        processes plan: Station.Plan, _ configuration: Configuration, model: Model, weights: WeightCopies, in memory: SharedMemory,
-        needs: Needs
+        processes blueprint: Blueprint, _ configuration: Configuration, model: Model, weights: WeightCopies, in memory: SharedMemory
     ) throws(EngineError) {
+        let plan = blueprint.plan
         let file: MemoryFile
         do { file = try MemoryFile(label: "kvcpu-ranks") } catch { throw EngineError(.system, "\(error)") }
-        let watch = try Blueprint(plan, configuration, model: model, needs: needs).write(to: file)
+        let watch = try blueprint.write(to: file)
         let shared = RunMemory(file, hugePages: plan.hugePages)
         let state = RunState(waitLimit: plan.waitLimit, in: try shared.lines(RunState.lines))
         station = try Station(
-            plan, model: model, weights: weights, memory: shared, watch: watch, state: state, here: 0..<0, needs: needs)
+            plan, model: model, weights: weights, memory: shared, watch: watch, state: state, here: 0..<0,
+            needs: blueprint.needs)
         do { try file.seal() } catch { throw EngineError(.system, "\(error)") }
         let processes = try RankProcesses(
             ranks: plan.placement.ranks.count, executable: configuration.rankExecutable, memory: file, weights: memory,

@@ -85,16 +85,16 @@ final class Rank: @unchecked Sendable {
     ) throws(EngineError) {
         let model = common.model
         let team = BarrierTeam(label: label, count: count, barrier: barrier, state: common.state)
+        func scratch(_ bytes: Int) throws(ModelError) -> Region {
+            do { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch {
+                throw ModelError(.memory, error.description)
+            }
+        }
         let arena: Arena
-        do throws(ModelError) {
+        do {
             arena = try Arena(
                 model.geometry, weights: model.weights, chunk: chunk, context: common.context, workers: count, caches: caches.count,
-                in: { (bytes) throws(ModelError) in
-                    do throws(EngineError) { return try common.memory.region(bytes, for: "scratch of \(label)", node: node) } catch
-                    {
-                        throw ModelError(.memory, error.description)
-                    }
-                })
+                in: scratch)
         } catch { throw EngineError(.memory, error.description) }
         let readers = places.map { group in group.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
         let caches = CacheSet(

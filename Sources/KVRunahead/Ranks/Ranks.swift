@@ -17,12 +17,9 @@ package final class Ranks: @unchecked Sendable {
     package let link: Configuration.Link
     /// Where prompts are cut.
     package let planner: Planner
-    private let plan: Station.Plan
-    /// Those of the packed weights, where ranks are processes.
-    private let weightMemory: SharedMemory?
+    /// Where ranks are processes: what each is told, and where the packed weights lie.
+    private var processes: (blueprint: Blueprint, weights: SharedMemory)?
     private var workforce: Workforce
-    /// What the processes have from their beginning.
-    private var needs: Needs
     /// A process failed: there will be others, and the sequence is lost.
     private var isGivenUp = false
     /// The rank whose cache holds the sequence, and how many positions of it.
@@ -66,38 +63,35 @@ package final class Ranks: @unchecked Sendable {
             placement: placement, contextLength: contextLength, link: link, memory: configuration.resolvedMemory(placement),
             hugePages: configuration.hugePages, cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit,
             throttle: configuration.throttle)
-        // A few ranks have everything from the beginning, so that no strategy needs other processes.
-        let needs: Needs = placement.ranks.count <= 8 ? [.chain, .gathers, .together] : Needs(configuration.strategy)
+        let needs = Needs(configuration.strategy)
+        let memory = RunMemory(hugePages: plan.hugePages)
         switch configuration.rankMode {
         case .thread:
-            weightMemory = nil
-            let memory = RunMemory(hugePages: plan.hugePages)
+            processes = nil
             copies = try WeightCopies(model.weights, packed: packed, plan.memory, placement, by: memory)
             let station = try Station(
-                plan, model: model, weights: copies, memory: memory, here: placement.ranks.indices,
-                needs: Needs(configuration.strategy), detour: detour)
+                plan, model: model, weights: copies, memory: memory, here: placement.ranks.indices, needs: needs, detour: detour)
             workforce = Workforce(threads: station, plan)
-            notices = memory.refusals
         case .process:
             let shared: SharedMemory
             let bytes = WeightCopies.bytes(of: model.weights, plan.memory, placement)
             do { shared = try .anonymous(label: "kvcpu-weights", count: bytes) } catch {
                 throw EngineError(.memory, "the weights: \(error)")
             }
-            let memory = RunMemory(hugePages: plan.hugePages)
             copies = try WeightCopies(model.weights, plan.memory, placement, in: shared, by: memory)
-            weightMemory = shared
-            workforce = try Workforce(processes: plan, configuration, model: model, weights: copies, in: shared, needs: needs)
-            notices = memory.refusals
+            // A few ranks have everything from the beginning, so that no strategy needs other processes.
+            let all = placement.ranks.count <= 8 ? needs.union([.chain, .gathers, .together]) : needs
+            let blueprint = Blueprint(plan, configuration, model: model, needs: all)
+            processes = (blueprint, shared)
+            workforce = try Workforce(processes: blueprint, configuration, model: model, weights: copies, in: shared)
         }
-        self.plan = plan
+        notices = memory.refusals
         self.model = model
         self.placement = placement
         self.configuration = configuration
         self.contextLength = contextLength
         self.link = link
         self.planner = planner
-        self.needs = needs
         if !copies.isPacked { try pack(progress: progress) }
     }
 
@@ -110,17 +104,19 @@ package final class Ranks: @unchecked Sendable {
 
     /// Puts new processes in the place of those of which one has failed, or which lack something.
     private func ready(_ more: Needs) throws(EngineError) {
-        guard let weightMemory, isGivenUp || workforce.isBroken || !needs.isSuperset(of: more) else { return }
+        guard let (blueprint, memory) = processes,
+            isGivenUp || workforce.isBroken || !blueprint.needs.isSuperset(of: more)
+        else { return }
         giveUp()
-        needs.formUnion(more)
+        processes?.blueprint.needs.formUnion(more)
         workforce = try Workforce(
-            processes: plan, configuration, model: model, weights: copies, in: weightMemory, needs: needs)
+            processes: processes?.blueprint ?? blueprint, configuration, model: model, weights: copies, in: memory)
         isGivenUp = false
     }
 
     /// Ends the processes; what they have computed is lost.
     private func giveUp() {
-        guard weightMemory != nil else { return }
+        guard processes != nil else { return }
         workforce.shutdown()
         isGivenUp = true
         length = 0
@@ -331,7 +327,7 @@ package final class Ranks: @unchecked Sendable {
         let bytes = Double(max(1, copies.bytesToPack))
         for group in ranks.indices { workforce.start(group) }
         for group in ranks.indices {
-            try workforce.join(group) { progress(min(1, Double(weightMemory?.resident ?? copies.packedSoFar) / bytes)) }
+            try workforce.join(group) { progress(min(1, Double(processes?.weights.resident ?? copies.packedSoFar) / bytes)) }
         }
         progress(1)
     }
