@@ -7,7 +7,7 @@ struct Seat: Sendable {
     let index: Int
     let cpu: Int
     let node: Int?
-    /// The nice value that the worker should have: its owner's, whatever Dispatch gives the thread.
+    /// The nice value that the worker should have: the process's, whatever Dispatch gives the thread.
     let nice: Int32
 
     var name: String { "\(label).\(index)" }
