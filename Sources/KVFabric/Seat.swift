@@ -8,7 +8,7 @@ struct Seat: Sendable {
     /// The CPU that it is bound to; nil: those that the process may use.
     let cpu: Int?
     let node: Int?
-    /// The nice value that the worker should have: its owner's, whatever Dispatch gives the thread.
+    /// The nice value that the worker should have: the process's, whatever Dispatch gives the thread.
     let nice: Int32
 
     var name: String { "\(label).\(index)" }

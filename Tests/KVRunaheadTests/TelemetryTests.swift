@@ -68,7 +68,7 @@ final class TelemetryTests: XCTestCase {
         XCTAssertEqual(first.level, .info)
         XCTAssertEqual(first.metadata["prompt_tokens"], "40")
         XCTAssertEqual(first.metadata["generated_tokens"], "6")
-        XCTAssertEqual(first.metadata["partition"], "\(summary.partition)")
+        XCTAssertEqual(first.metadata["partition"], "\(summary.partition.map(String.init))")
         XCTAssertEqual(first.metadata["link_bytes"], "\(summary.bytesHandedOver)")
         XCTAssertEqual(first.metadata["stop_reason"], "length")
         XCTAssertEqual(first.metadata["ttft_ms"].flatMap(Double.init) ?? 0, summary.timeToFirstToken * 1e3, accuracy: 1e-3)
