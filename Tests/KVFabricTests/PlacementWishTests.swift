@@ -4,7 +4,9 @@ import XCTest
 /// What `--numa` and `--cpus` make of machines.
 final class PlacementWishTests: XCTestCase {
     /// Two nodes, eight cores with two threads each: siblings i and i + 8.
-    private func dualSocket() throws -> Topology {
+    private func dualSocket() throws -> Topology { try Self.dualSocket.get() }
+
+    private static let dualSocket = Result {
         let machine = try FakeMachine.dualSocket()
         return Topology.read(root: machine.root, affinity: Array(0..<16))
     }

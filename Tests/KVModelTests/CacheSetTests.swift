@@ -56,7 +56,7 @@ final class CacheSetTests: XCTestCase {
 
     func testRandomly() throws {
         var random = Congruential(state: 3)
-        for _ in 0..<3000 {
+        for _ in 0..<500 {
             let count = Int.random(in: 1...5, using: &random)
             var readers = (0..<count).map { _ in Int.random(in: 0...3, using: &random) }
             if readers.allSatisfy({ $0 == 0 }) { readers[0] = 1 }

@@ -100,33 +100,32 @@ final class NodesTests: XCTestCase {
     /// Decode over the ranks' own caches: prompts that end in the middle of a block of keys and on its border, chunks of all sizes, more
     /// tokens than to the next block, every strategy, fewer workers than ranks.
     func testDecodeOverSeveralCaches() throws {
-        for (name, steps) in [("llama-gqa", 140), ("q-llama-q8_0", 44), ("falcon-40b", 44)] {
+        for (name, count) in [("llama-gqa", 5), ("llama-gqa", 100), ("llama-gqa", 256), ("q-llama-q8_0", 250), ("falcon-40b", 120)]
+        {
             let model = try TestModels.model(TestModels.fixture(name), .int8)
-            for count in name == "llama-gqa" ? [5, 100, 256, 300] : [250] {
-                let prompt = prompt(model, count)
-                var configuration = Configuration(model: "")
-                let context = count + steps
-                let alone = try TestModels.ranks(
-                    model, configuration, context: context, placement: placement(1, threads: 1, nodes: 1))
-                let expected = try Trace(alone, prompt, partition: .even, steps: steps)
-                alone.shutdown()
-                configuration.link = .ring
-                for (ranks, threads) in [(1, 2), (2, 1), (3, 1), (5, 1), (2, 2)] {
-                    configuration.ranks = ranks
-                    let team = try TestModels.ranks(
-                        model, configuration, context: context, placement: placement(ranks, threads: threads, nodes: 1))
-                    defer { team.shutdown() }
-                    for partition in BitIdentityTests.partitions(count, ranks: ranks, random: 2, seed: UInt64(ranks + count)) {
-                        XCTAssertTrue(
-                            try Trace(team, prompt, partition: partition, steps: steps) == expected,
-                            "\(name) \(ranks)×\(threads) \(count) tokens \(partition)")
-                    }
-                    guard ranks == 3 else { continue }
-                    for strategy in Configuration.Strategy.allCases {
-                        XCTAssertTrue(
-                            try Trace(team, prompt, partition: .even, strategy: strategy, steps: steps) == expected,
-                            "\(name) \(ranks)×\(threads) \(count) tokens \(strategy)")
-                    }
+            let steps = 42
+            let prompt = prompt(model, count)
+            var configuration = Configuration(model: "")
+            let context = count + steps
+            let alone = try TestModels.ranks(model, configuration, context: context, placement: placement(1, threads: 1, nodes: 1))
+            let expected = try Trace(alone, prompt, partition: .even, steps: steps)
+            alone.shutdown()
+            configuration.link = .ring
+            for (ranks, threads) in [(2, 1), (3, 1), (5, 1), (2, 2)] {
+                configuration.ranks = ranks
+                let team = try TestModels.ranks(
+                    model, configuration, context: context, placement: placement(ranks, threads: threads, nodes: 1))
+                defer { team.shutdown() }
+                let all = BitIdentityTests.partitions(count, ranks: ranks, random: 1, seed: UInt64(ranks + count))
+                for partition in ranks == 3 ? all : Array(all.prefix(2)) {
+                    XCTAssertTrue(
+                        try Trace(team, prompt, partition: partition, steps: steps) == expected,
+                        "\(name) \(ranks)×\(threads) \(count) tokens \(partition)")
+                }
+                for strategy in count == 100 && ranks == 3 ? Configuration.Strategy.allCases : [] {
+                    XCTAssertTrue(
+                        try Trace(team, prompt, partition: .even, strategy: strategy, steps: steps) == expected,
+                        "\(name) \(ranks)×\(threads) \(count) tokens \(strategy)")
                 }
             }
         }
