@@ -67,13 +67,13 @@ struct Cores {
         var counts = rooms.map { _ in 0 }
         for _ in 0..<ranks {
             let open = rooms.indices.filter { (counts[$0] + 1) * threads <= rooms[$0] }
-            // The least filled after taking one more: compares (count + 1) / room without dividing.
-            guard
-                let next = open.min(by: { a, b in
-                    if everywhere, (counts[a] == 0) != (counts[b] == 0) { return counts[a] == 0 }
-                    return (counts[a] + 1) * rooms[b] < (counts[b] + 1) * rooms[a]
-                })
-            else { return nil }
+            // The least filled after taking one more: compares (count + 1) / room without dividing. An idle one where that is the same.
+            let next = open.min { a, b in
+                if everywhere, (counts[a] == 0) != (counts[b] == 0) { return counts[a] == 0 }
+                let (after, other) = ((counts[a] + 1) * rooms[b], (counts[b] + 1) * rooms[a])
+                return after != other ? after < other : counts[a] < counts[b]
+            }
+            guard let next else { return nil }
             counts[next] += 1
         }
         return counts

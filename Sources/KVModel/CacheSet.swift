@@ -51,18 +51,20 @@ package final class CacheSet: @unchecked Sendable {
     }
 
     /// A cache's key blocks of one token's attention: some of the prompt's, and some of those after.
-    struct Part {
-        var early = 0..<0
-        var late = 0..<0
-        var count: Int { early.count + late.count }
+    package struct Part {
+        package var early = 0..<0
+        package var late = 0..<0
+        package init() {}
+        package var count: Int { early.count + late.count }
     }
 
     /// Shares key blocks out: to each cache a run of the prompt's blocks, those of later ranks behind those of earlier ones, and a run of the
     /// later blocks, as its readers are many; no block that a cache does not hold in full.
     /// - Returns: true where some readers would have far more to do than others, so that all should take part in everything.
-    func part(_ blocks: Range<Int>, into parts: inout [Part]) -> Bool {
+    package func part(_ blocks: Range<Int>, into parts: inout [Part]) -> Bool {
         if caches.count == 1 {
-            parts[0] = Part(early: blocks)
+            parts[0].early = blocks
+            parts[0].late = blocks.upperBound..<blocks.upperBound
             return false
         }
         let size = Int(CKV_KEYS)

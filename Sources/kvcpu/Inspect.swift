@@ -29,7 +29,9 @@ struct Inspect: ParsableCommand {
             guard ["text", "json", nil].contains(output) else {
                 throw ValidationError("--output is \"\(output ?? "")\"; with --placement it must be text or json")
             }
-        } else if (tensor == nil) != (output == nil) { throw ValidationError("--tensor NAME and -o FILE belong together") }
+        } else if (tensor == nil) != (output == nil) {
+            throw ValidationError("--tensor NAME and -o FILE belong together")
+        }
     }
 
     func run() throws {

@@ -26,9 +26,14 @@ enum TestModels {
     }
 
     /// Ranks on one already read model: weights are packed by the first and shared by the next.
-    static func ranks(_ model: Model, _ configuration: Configuration, context: Int) throws -> Ranks {
-        let placement = Placement.plan(
-            topology: Topology.read(), ranks: configuration.ranks, threadsPerRank: configuration.threadsPerRank, fit: false)
+    /// - Parameter placement: by this machine unless given.
+    static func ranks(
+        _ model: Model, _ configuration: Configuration, context: Int, placement: Placement? = nil
+    ) throws -> Ranks {
+        let placement =
+            placement
+            ?? Placement.plan(
+                topology: Topology.read(), ranks: configuration.ranks, threadsPerRank: configuration.threadsPerRank, fit: false)
         let known = last.withLock { $0 }
         let ranks = try Ranks(
             model: model, weights: known?.weights === model.weights ? known : nil, configuration: configuration,

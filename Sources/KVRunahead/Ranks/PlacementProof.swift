@@ -151,16 +151,17 @@ private struct ProofMaker {
             percentOnPlanned: planned.map { (residence.share(of: $0) * 1000).rounded() / 10 })
     }
 
-    /// One copy for several nodes is to be on all of them alike, to some five per cent.
+    /// One copy for several nodes is to be on all of them alike, to some five per cent or a huge page.
     private mutating func checkInterleaved() {
         let nodes = ranks.placement.nodes
         guard ranks.configuration.resolvedMemory(ranks.placement) == .interleave,
             let residence = try? pages(ranks.copies.all[0].region).residence(isShared: isShared)
         else { return }
         let even = 1 / Double(nodes.count)
+        let tolerance = max(0.05, 513 / Double(max(1, residence.present)))
         for node in Set(nodes).union(residence.byNode.keys).sorted() {
             let planned = nodes.contains(node) ? even : 0
-            guard abs(residence.share(of: node) - planned) > 0.05 else { continue }
+            guard abs(residence.share(of: node) - planned) > tolerance else { continue }
             off.append(
                 "\(percent(residence.byNode[node] ?? 0, residence.present)) % of the weights' pages are on node \(node) (planned: "
                     + "\(Int((planned * 100).rounded())) %)")
