@@ -19,14 +19,18 @@ extern const ckv_format ckv_format_iq4_nl, ckv_format_iq4_xs, ckv_format_mxfp4;
 // Bytes of a packed group: `bytes` of each row, to whole cache lines.
 static inline size_t ckv_group_bytes(size_t bytes) { return (bytes * CKV_GROUP + 63) / 64 * 64; }
 
-// Interleaves elements of `size` bytes.
-static inline void ckv_pack_elements(
+// Interleaves elements of `size` bytes: some columns of all rows after another, so that what is written stays in the first-level cache.
+static inline __attribute__((always_inline)) void ckv_pack_elements(
     const void *rows, size_t row_bytes, size_t count, size_t columns, void *out, size_t size
 ) {
+    const size_t step = 32;
     memset(out, 0, ckv_group_bytes(columns * size));
-    for (size_t row = 0; row < count; row++) {
-        const char *in = (const char *)rows + row * row_bytes;
-        for (size_t k = 0; k < columns; k++) memcpy((char *)out + (k * CKV_GROUP + row) * size, in + k * size, size);
+    for (size_t first = 0; first < columns; first += step) {
+        const size_t end = columns - first < step ? columns : first + step;
+        for (size_t row = 0; row < count; row++) {
+            const char *in = (const char *)rows + row * row_bytes;
+            for (size_t k = first; k < end; k++) memcpy((char *)out + (k * CKV_GROUP + row) * size, in + k * size, size);
+        }
     }
 }
 
@@ -68,10 +72,10 @@ static inline __attribute__((always_inline)) void ckv_pack_spans(
 ) {
     const size_t spans = columns / CKV_BLOCK / (size_t)layout->blocks, halves = (size_t)layout->halves;
     memset(out, 0, ckv_spans_bytes(layout, columns));
-    for (size_t row = 0; row < count; row++) {
-        const uint8_t *in = (const uint8_t *)rows + row * row_bytes;
-        uint8_t *span = out;
-        for (size_t s = 0; s < spans; s++, in += size, span += ckv_span_bytes(layout)) {
+    for (size_t s = 0; s < spans; s++) {
+        for (size_t row = 0; row < count; row++) {
+            const uint8_t *in = (const uint8_t *)rows + row * row_bytes + s * size;
+            uint8_t *span = (uint8_t *)out + s * ckv_span_bytes(layout);
             uint8_t head[32] = {0}, q[8 * CKV_BLOCK], *bytes = span + 2 * halves * CKV_GROUP;
             unpack(in, head, q);
             for (size_t i = 0; i < halves; i++) memcpy(span + 2 * (i * CKV_GROUP + row), head + 2 * i, 2);

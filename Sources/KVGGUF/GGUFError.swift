@@ -1,8 +1,8 @@
-/// Why a GGUF file cannot be read: names the file and the key or tensor at fault.
+/// Why a model's file or folder cannot be read: names the file and the key, field or tensor at fault.
 package struct GGUFError: Error, CustomStringConvertible, Sendable, Equatable {
     package enum Kind: Sendable, Equatable {
         case notFound, notAFile, empty, unreadable, badMagic, unsupportedVersion, truncated, malformed, missingShard
-        case missingKey, wrongType, unknownTensorType, noData
+        case missingKey, wrongType, unknownTensorType, noData, unsupported
     }
     package let kind: Kind
     package let file: String

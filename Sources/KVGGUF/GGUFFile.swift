@@ -10,7 +10,10 @@ package final class GGUFFile: Sendable {
     package let metadata: Metadata
     /// In file order, over all shards.
     package let tensors: [TensorInfo]
-    private let shards: [Shard]
+    /// Where the model is a folder of safetensors (see `ModelFolder`): its path. The tokenizer is there, too.
+    package let folder: String?
+    /// With the tensors' data: each tensor knows which one and where.
+    private let files: [MappedFile]
     private let byName: [String: Int]
 
     /// - Throws: `GGUFError` naming the file and what is wrong with it.
@@ -43,7 +46,26 @@ package final class GGUFFile: Sendable {
         version = first.version
         metadata = first.metadata
         self.tensors = tensors
-        self.shards = shards
+        folder = nil
+        files = shards.map(\.file)
+        self.byName = byName
+    }
+
+    /// What a folder holds, under the names and in the order of rows of a GGUF file.
+    /// - Throws: `GGUFError` (malformed) when a tensor comes twice.
+    init(
+        folder: String, metadata: Metadata, tensors: [TensorInfo], files: [MappedFile]
+    ) throws(GGUFError) {
+        var byName: [String: Int] = [:]
+        for (index, tensor) in tensors.enumerated() where byName.updateValue(index, forKey: tensor.name) != nil {
+            throw GGUFError(kind: .malformed, file: folder, reason: "tensor \(tensor.name) comes twice")
+        }
+        path = folder
+        version = 3
+        self.metadata = metadata
+        self.tensors = tensors
+        self.folder = folder
+        self.files = files
         self.byName = byName
     }
 
@@ -71,30 +93,30 @@ package final class GGUFFile: Sendable {
         version = 3
         self.metadata = Metadata(path: name, keys: metadata.map(\.key), values: values)
         self.tensors = infos
-        shards = []
+        folder = nil
+        files = []
         self.byName = byName
     }
 
     /// False for a header in memory.
-    package var hasData: Bool { !shards.isEmpty }
+    package var hasData: Bool { !files.isEmpty }
 
     package func tensor(_ name: String) -> TensorInfo? { byName[name].map { tensors[$0] } }
 
-    /// The tensor's data, valid while this file lives.
+    /// The tensor's data, valid while this file lives; rows as its `rowOrder` says.
     /// - Throws: `GGUFError` when its type is unknown, so that its size is too, or there is no data.
     package func bytes(of tensor: TensorInfo) throws(GGUFError) -> UnsafeRawBufferPointer {
         guard hasData else { throw GGUFError(kind: .noData, file: path, reason: "tensor \(tensor.name) has no data") }
         guard let count = tensor.byteCount else {
             throw GGUFError(
-                kind: .unknownTensorType, file: shards[tensor.shard].file.path,
+                kind: .unknownTensorType, file: files[tensor.shard].path,
                 reason: "tensor \(tensor.name) has \(tensor.type), which this build does not know")
         }
-        let file = shards[tensor.shard].file
-        return UnsafeRawBufferPointer(rebasing: file.bytes[tensor.offset..<tensor.offset + count])
+        return UnsafeRawBufferPointer(rebasing: files[tensor.shard].bytes[tensor.offset..<tensor.offset + count])
     }
 
     /// Bytes of all shards.
-    package var fileBytes: Int { shards.reduce(0) { $0 + $1.file.bytes.count } }
+    package var fileBytes: Int { files.reduce(0) { $0 + $1.bytes.count } }
 
     // MARK: Split models: NAME-00001-of-0000N.gguf
 

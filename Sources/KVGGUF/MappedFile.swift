@@ -40,5 +40,18 @@ final class MappedFile: @unchecked Sendable {
         bytes = UnsafeRawBufferPointer(start: base, count: size)
     }
 
+    /// What no file holds: a copy of `contents`, not empty.
+    /// - Parameter name: in messages.
+    init(name: String, contents: [UInt8]) throws(Failure) {
+        path = name
+        guard !contents.isEmpty else { throw .empty }
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS
+        guard let base = mmap(nil, contents.count, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED else {
+            throw .system(call: "mmap", code: errno)
+        }
+        contents.withUnsafeBytes { base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count) }
+        bytes = UnsafeRawBufferPointer(start: base, count: contents.count)
+    }
+
     deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
 }

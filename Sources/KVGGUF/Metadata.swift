@@ -49,12 +49,23 @@ package struct MetadataArray: @unchecked Sendable {
     }
 
     /// Integers of any width; empty when the elements are none.
-    package func integers() -> [Int] { values().compactMap(\.integer) }
+    package func integers() -> [Int] { numbers { $0.integer } }
     /// Floats of either width; empty when the elements are none.
     package func floats() -> [Double] {
-        values().compactMap { value -> Double? in
-            if case .float(let float) = value { float } else { nil }
+        numbers { value in if case .float(let float) = value { float } else { nil } }
+    }
+
+    /// Elements as `read` gives them, without a list of values between.
+    private func numbers<T>(_ read: (MetadataValue) -> T?) -> [T] {
+        guard elementType.size != nil else { return [] }
+        var reader = ByteReader(bytes: bytes)
+        var numbers: [T] = []
+        numbers.reserveCapacity(count)
+        for _ in 0..<count {
+            guard let value = MetadataValue(elementType, &reader), let number = read(value) else { continue }
+            numbers.append(number)
         }
+        return numbers
     }
 
     /// All elements but strings' and arrays'.

@@ -17,11 +17,11 @@ package final class SafetensorsFile: Sendable {
     package struct Tensor: Sendable {
         package let dtype: String
         package let shape: [Int]
-        fileprivate let range: Range<Int>
+        let range: Range<Int>
     }
 
-    private let file: MappedFile
-    private let tensors: [String: Tensor]
+    let file: MappedFile
+    let tensors: [String: Tensor]
     package var names: [String] { tensors.keys.sorted() }
 
     /// - Throws: `SafetensorsError` naming the file and tensor.

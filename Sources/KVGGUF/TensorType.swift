@@ -53,6 +53,8 @@ package struct TensorInfo: Sendable {
     /// Of its data in its shard.
     let offset: Int
     let shard: Int
+    /// Row i of the tensor is row `rowOrder[i]` of its data; nil: they lie in order.
+    package var rowOrder: [Int32]?
 
     package var columns: Int { dimensions[0] }
     package var rows: Int { elements / columns }

@@ -37,10 +37,17 @@ package struct Kernels: @unchecked Sendable {
         return choice
     }
 
-    package static var formatNames: [String] {
+    private static var formats: [UnsafePointer<ckv_format>] {
         var count = 0
         guard let formats = ckv_formats(&count) else { return [] }
-        return (0..<count).compactMap { formats[$0].map { String(cString: $0.pointee.name) } }
+        return (0..<count).compactMap { formats[$0] }
+    }
+
+    /// Weight formats that matrices can have.
+    package static var formatNames: [String] { formats.map { String(cString: $0.pointee.name) } }
+    /// Those that can be made from floats.
+    package static var quantisableNames: [String] {
+        formats.filter { $0.pointee.quantise != nil }.map { String(cString: $0.pointee.name) }
     }
 
     /// The matrix product for weights of a format: with int8 activations when the format is quantised.

@@ -9,9 +9,17 @@ package final class Model: Sendable {
     package var geometry: Geometry { architecture.geometry }
 
     /// - Throws: `ModelError` naming the key or tensor at fault.
-    package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType) throws(ModelError) {
+    /// - Parameter type: what float matrices are quantised to; nil: they stay as they are.
+    package init(
+        _ file: GGUFFile, kernels: Kernels, activations: ActivationType, type: TensorType? = nil
+    ) throws(ModelError) {
         self.file = file
-        weights = Weights(file, kernels: kernels, activations: activations)
+        weights = Weights(file, kernels: kernels, activations: activations, type: type)
         architecture = try Architectures.load(file, weights: weights)
+        if let type, !weights.quantises, !weights.all(are: type) {
+            throw ModelError(
+                .unsupported,
+                "\(file.path): no matrix can become \(type): only F32, F16 and BF16 ones are quantised, and there are none")
+        }
     }
 }

@@ -82,6 +82,8 @@ package final class Weights: @unchecked Sendable {
     package let file: GGUFFile
     package let kernels: Kernels
     package let activations: ActivationType
+    /// What float matrices are quantised to while they are packed; nil: they stay.
+    package let type: TensorType?
     /// Of the weights of a header without data (see `Synthetic`).
     private let seed: UInt64
     private(set) var matrices: [PackedMatrix] = []
@@ -92,8 +94,10 @@ package final class Weights: @unchecked Sendable {
     private var layout = Layout()
     private var mappedLayout = Layout()
 
-    package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType) {
+    /// - Parameter type: what float matrices are quantised to; nil: they stay as they are.
+    package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType, type: TensorType? = nil) {
         self.file = file
+        self.type = type
         self.kernels = kernels
         self.activations = activations
         seed = Synthetic.seed(of: file)
@@ -110,6 +114,11 @@ package final class Weights: @unchecked Sendable {
     /// Whether any matrix takes int8 (float) activations.
     package private(set) var needsInt8 = false
     package private(set) var needsFloat = false
+    /// Whether any matrix is quantised to `type`.
+    private(set) var quantises = false
+
+    /// Whether every matrix has this type already.
+    func all(are type: TensorType) -> Bool { matrices.allSatisfy { $0.format.pointee.type == type.rawValue } }
 
     package func has(_ name: String) -> Bool { file.tensor(name) != nil }
 
@@ -148,6 +157,8 @@ package final class Weights: @unchecked Sendable {
             let offset = layout.reserve(rows * maker.rowBytes)
             tables.append(MadeTable(offset: offset, rows: maker, count: rows))
             place = .copied(offset)
+        // Rows are reordered in products only, and looked up as the file has them, whatever `type` is.
+        case .ordered, .quantised: throw unsupported(info)
         }
         return Table(place: place, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
     }
@@ -165,7 +176,7 @@ package final class Weights: @unchecked Sendable {
         if let matrix = known[key] { return matrix }
         let info = try tensor(name, [columns, total])
         let rows = range.count
-        let format = try format(of: info)
+        let (source, format) = try source(of: info)
         let exact = activations == .float && format.pointee.quantised
         guard let target = exact ? ckv_format_of(CKV_F32.rawValue) : format,
             let product = kernels.product(target), let packedBytes = target.pointee.packed_bytes
@@ -178,7 +189,7 @@ package final class Weights: @unchecked Sendable {
             offset: layout.reserve(groups * groupBytes), packedBytes: groups * groupBytes, product: product)
         matrices.append(
             PackedMatrix(
-                matrix: matrix, rows: try self.rows(of: info, format).from(range.lowerBound), format: format, target: target,
+                matrix: matrix, rows: source.from(range.lowerBound), format: format, target: target,
                 groupBytes: groupBytes))
         known[key] = matrix
         if matrix.quantised { needsInt8 = true } else { needsFloat = true }
@@ -205,7 +216,30 @@ package final class Weights: @unchecked Sendable {
         guard let base = bytes.baseAddress else {
             throw ModelError(.badShape, "\(file.path): tensor \(info.name) is empty")
         }
-        return .mapped(base, rowBytes: bytes.count / info.rows)
+        let rowBytes = bytes.count / info.rows
+        if let order = info.rowOrder { return .ordered(base, rowBytes: rowBytes, order: order[...]) }
+        return .mapped(base, rowBytes: rowBytes)
+    }
+
+    /// A matrix's rows and their format: the file's, or `type` where that is asked for and the file's are floats.
+    private func source(of info: TensorInfo) throws(ModelError) -> (TensorRows, UnsafePointer<ckv_format>) {
+        let format = try format(of: info)
+        let rows = try rows(of: info, format)
+        guard let type, type != info.type, !format.pointee.quantised else { return (rows, format) }
+        guard let target = ckv_format_of(type.rawValue) else { throw ModelError(.unsupportedTensorType, "no type \(type)") }
+        guard info.columns % Int(target.pointee.block) == 0 else {
+            throw ModelError(
+                .unsupportedTensorType,
+                "\(file.path): tensor \(info.name) cannot become \(type): \(info.columns) columns are no multiple of its block of "
+                    + "\(target.pointee.block); \(info.columns % 32 == 0 ? "q8_0, q5_1, q4_1 or q4_0" : "f16 or bf16") would do")
+        }
+        guard let quantiser = RowQuantiser(from: format, to: target, columns: info.columns) else {
+            throw ModelError(
+                .unsupportedTensorType,
+                "weights cannot be made \(type) here, only \(Kernels.quantisableNames.joined(separator: ", "))")
+        }
+        quantises = true
+        return (.quantised(rows, quantiser), target)
     }
 
     private func format(of info: TensorInfo) throws(ModelError) -> UnsafePointer<ckv_format> {
@@ -234,9 +268,11 @@ package final class Weights: @unchecked Sendable {
         }
         let bytes: UnsafeRawBufferPointer
         do { bytes = try file.bytes(of: info) } catch { throw ModelError(.unsupportedTensorType, "\(error)") }
-        return [Float](unsafeUninitializedCapacity: info.elements) { buffer, count in
+        let floats = [Float](unsafeUninitializedCapacity: info.elements) { buffer, count in
             format.pointee.dequantise(bytes.baseAddress, buffer.baseAddress, info.elements)
             count = info.elements
         }
+        guard let order = info.rowOrder else { return floats }
+        return order.flatMap { row in floats[Int(row) * info.columns..<(Int(row) + 1) * info.columns] }
     }
 }

@@ -101,6 +101,8 @@ public struct Configuration: Sendable {
     public var throttle: LinkProfile?
     public var cacheElement = CacheElement.f16
     public var activations = Activations.int8
+    /// A weight format's name ("q8_0"), which float matrices (F32, F16, BF16) are quantised to while they are loaded; nil: they stay.
+    public var weightType: String?
     /// The kernels' instruction set, by name; nil = the best of this machine.
     public var instructionSet: String?
     /// The longest that any wait of a run may take, in seconds.
@@ -117,7 +119,7 @@ public struct Configuration: Sendable {
         self.model = model
     }
 
-    /// - Parameter path: the GGUF file (the first one, when split).
+    /// - Parameter path: the GGUF file (the first one, when split), or a folder of safetensors.
     public init(model path: String) {
         self.init(.file(path))
     }
@@ -125,7 +127,7 @@ public struct Configuration: Sendable {
 
 /// Which model an engine runs.
 public enum ModelSource: Sendable, Equatable, CustomStringConvertible {
-    /// A GGUF file (the first one, when split).
+    /// A GGUF file (the first one, when split); or a folder of safetensors as Hugging Face keeps models, or a file in it.
     case file(String)
     /// A known geometry with random weights, for measurements: `llama-7b,layers=4,type=q4_0,seed=1`. It has no tokenizer.
     case synthetic(String)
@@ -142,7 +144,7 @@ public enum ModelSource: Sendable, Equatable, CustomStringConvertible {
     package func open() throws(EngineError) -> GGUFFile {
         switch self {
         case .file(let path):
-            do { return try GGUFFile(path: path) } catch { throw EngineError(.model, "\(error)") }
+            do { return try GGUFFile.open(path) } catch { throw EngineError(.model, "\(error)") }
         case .synthetic(let text):
             let synthetic: Synthetic
             do { synthetic = try Synthetic(parsing: text) } catch { throw EngineError(.request, "\(error)") }

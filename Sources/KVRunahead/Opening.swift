@@ -40,10 +40,19 @@ package struct Opening {
         }
         try configuration.strategy.check(configuration.partition)
         file = try asked.model.open()
+        let type = try asked.weightType.map { name throws(EngineError) in
+            guard let type = TensorType(named: name), Kernels.quantisableNames.contains(type.name) else {
+                throw EngineError(
+                    .request,
+                    "no weights can be made \"\(name)\"; the known ones are "
+                        + Kernels.quantisableNames.joined(separator: ", ").lowercased())
+            }
+            return type
+        }
         do {
             model = try Model(
                 file, kernels: try Kernels.choose(named: asked.instructionSet),
-                activations: asked.activations == .int8 ? .int8 : .float)
+                activations: asked.activations == .int8 ? .int8 : .float, type: type)
         } catch { throw EngineError(.model, error.description) }
         let geometry = model.geometry
         contextLength = asked.contextLength == 0 ? geometry.contextLength : asked.contextLength

@@ -1,11 +1,15 @@
 package import KVGGUF
 
 extension Vocabulary {
-    /// The vocabulary of a GGUF file (`tokenizer.*`).
+    /// The vocabulary of a GGUF file (`tokenizer.*`), or of the folder that stands for one (`tokenizer.json`).
     ///
     /// Cost: one copy of the tokens' and merges' bytes, some 5 ms for 50,000 tokens.
     /// - Throws: where a key is missing or holds something else than it should, naming it.
     package init(_ file: GGUFFile) throws(TokenizerError) {
+        if let folder = file.folder {
+            self = try Vocabulary(tokenizerFile: folder)
+            return
+        }
         let reader = VocabularyReader(metadata: file.metadata, path: file.path)
         let model = try reader.string("model")
         var roles = Roles()

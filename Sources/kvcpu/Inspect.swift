@@ -56,7 +56,7 @@ struct Inspect: ParsableCommand {
     }
 
     private func metadata(_ file: GGUFFile) -> String {
-        var text = "\(file.path): \(file.hasData ? "GGUF v\(file.version), \(MemoryPlan.text(file.fileBytes))" : "no file")\n"
+        var text = "\(file.path): \(file.hasData ? "\(file.container), \(MemoryPlan.text(file.fileBytes))" : "no file")\n"
         for key in file.metadata.keys {
             guard let value = file.metadata[key] else { continue }
             if case .array(let array) = value, all {

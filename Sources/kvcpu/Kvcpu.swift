@@ -15,8 +15,7 @@ struct Kvcpu: AsyncParsableCommand {
         version: version,
         subcommands: [
             Run.self, Chat.self, Bench.self, PlanCommand.self, PaperCommand.self, Inspect.self, Dump.self, Tokenize.self,
-            TemplateCommand.self, PerplexityCommand.self,
-            PerplexityCommand.self,
+            TemplateCommand.self, PerplexityCommand.self, Formats.self,
         ],
         defaultSubcommand: Run.self)
 }

@@ -6,7 +6,10 @@ public import KVRunahead
 struct ModelOptions: ParsableArguments {
     @Option(
         name: [.short, .long],
-        help: "GGUF file (of a split model the first); default: SmolLM2-135M-Instruct Q4_1 as fetched by `make model`")
+        help: """
+            GGUF file (of a split model the first), or a folder of safetensors with its config.json; default: SmolLM2-135M-Instruct Q4_1 as \
+            fetched by `make model`
+            """)
     var model: String?
     @Option(
         help: """
@@ -83,6 +86,11 @@ struct PlacementOptions: ParsableArguments {
 struct ComputingOptions: ParsableArguments {
     @Option(help: "How KV-cache segments go from rank to rank")
     var link = Configuration.Link.auto
+    @Option(
+        help:
+            "Quantise float weights while loading: q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, mxfp4; or make them f32, f16, bf16"
+    )
+    var type: String?
     @Option(help: "int8: quantised for quantised weights; f32: exact (more memory, slower)")
     var activations = Configuration.Activations.int8
     @Option(
@@ -107,6 +115,7 @@ struct ComputingOptions: ParsableArguments {
         configuration.instructionSet = isa
         mode.apply(to: &configuration)
         placement.apply(to: &configuration)
+        configuration.weightType = type
         configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
     }
 }

@@ -44,6 +44,6 @@ struct Tokenize: ParsableCommand {
         var isFolder: ObjCBool = false
         let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
         if exists, isFolder.boolValue || path.hasSuffix(".json") { return try Vocabulary(tokenizerFile: path) }
-        return try Vocabulary(try GGUFFile(path: path))
+        return try Vocabulary(try GGUFFile.open(path))
     }
 }

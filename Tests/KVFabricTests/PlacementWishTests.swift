@@ -177,15 +177,24 @@ final class PagesTests: XCTestCase {
         XCTAssertThrowsError(try pages.prefer(5000))
     }
 
+    /// Has all workers note where they are.
+    private func watch(_ group: WorkerGroup) throws -> WorkerWatch {
+        let memory = try SharedMemory.anonymous(label: "notes", count: group.count * WorkerWatch.noteBytes)
+        try group.run(deadline: MonotonicClock.deadline(after: 10)) { worker in
+            WorkerWatch.note(to: memory.pointer + worker * WorkerWatch.noteBytes)
+        }
+        return withExtendedLifetime(memory) { WorkerWatch((0..<group.count).map { memory.pointer + $0 * WorkerWatch.noteBytes }) }
+    }
+
     func testWorkersAreWhereTheyWereAskedToBe() throws {
         let cpu = try XCTUnwrap(Topology.read().allowed.last)
         let pinned = WorkerGroup(label: "pinned", cpus: [cpu, cpu], node: nil, wait: .sleeping)
-        let watch = try WorkerWatch(pinned, deadline: MonotonicClock.deadline(after: 10))
+        let watch = try self.watch(pinned)
         watch.look()
         XCTAssertEqual(watch.affinities, [[cpu], [cpu]])
         XCTAssertEqual(watch.seen, [[cpu], [cpu]])
         let free = WorkerGroup(label: "free", cpus: [cpu], node: nil, isPinned: false, wait: .sleeping)
-        let other = try WorkerWatch(free, deadline: MonotonicClock.deadline(after: 10))
+        let other = try self.watch(free)
         XCTAssertEqual(other.affinities, [Topology.read().allowed])
     }
 }

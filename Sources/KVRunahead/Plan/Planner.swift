@@ -171,7 +171,8 @@ extension PlanKey {
             model: Fingerprint.model(file), label: path.hasSuffix(".gguf") ? String(path.dropLast(5)) : path,
             machine: Fingerprint.machine(opening.topology, opening.placement, kernels: opening.model.weights.kernels.name),
             ranks: opening.placement.ranks.count, threadsPerRank: opening.placement.threadsPerRank,
-            weights: Fingerprint.weights(file), activations: opening.configuration.activations.rawValue,
+            weights: opening.model.weights.type?.name.lowercased() ?? Fingerprint.weights(file),
+            activations: opening.configuration.activations.rawValue,
             cache: opening.configuration.cacheElement.rawValue, link: link.rawValue, engine: Engine.version)
     }
 }

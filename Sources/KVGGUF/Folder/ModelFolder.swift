@@ -1,0 +1,235 @@
+import Foundation
+
+/// A folder as Hugging Face keeps models: `config.json`, and `model.safetensors` or shards with `model.safetensors.index.json`. Read as the
+/// GGUF file that a converter would make of it, without making it: the same keys, names and order of rows (see `FolderArchitecture`).
+///
+/// Weights stay in the mapped files; only what has to be computed (frequency divisors, norms kept less 1, biases whose order differs) is
+/// copied. Opening costs the headers.
+struct ModelFolder {
+    private let path: String
+    private let config: ModelConfiguration
+    private let architecture: FolderArchitecture
+    private let layouts: [String: FolderArchitecture.RowLayout]
+    private var keys: FolderKeys
+    private var tensors: [TensorInfo] = []
+    private var files: [MappedFile] = []
+    private var orders: [String: [Int32]] = [:]
+    /// What no file holds, each tensor from a multiple of 64 on.
+    private var computed: [UInt8] = []
+    private var computedTensors: [(name: String, dimensions: [Int], offset: Int)] = []
+
+    /// - Throws: `GGUFError` naming the file, field or tensor at fault.
+    static func open(_ path: String) throws(GGUFError) -> GGUFFile {
+        var folder = try ModelFolder(path)
+        return try folder.file()
+    }
+
+    private init(_ path: String) throws(GGUFError) {
+        self.path = path
+        do { config = try ModelConfiguration(path: path + "/config.json") } catch {
+            guard error.kind == .notFound else { throw error }
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+            let other = names.filter { $0.hasSuffix(".gguf") }.min().map { "; for the GGUF file give \(path)/\($0)" } ?? ""
+            throw GGUFError(kind: .notFound, file: path, reason: "the folder has no config.json\(other)")
+        }
+        let modelClass = try config.modelClass()
+        guard let architecture = FolderArchitecture.all.first(where: { $0.modelClass == modelClass }) else {
+            let known = FolderArchitecture.all.map(\.modelClass).joined(separator: ", ")
+            throw config.fail(
+                .unsupported, "field architectures is \"\(modelClass)\"; of folders this build reads \(known). Convert it to GGUF.")
+        }
+        if config.has("quantization_config") {
+            throw config.fail(
+                .unsupported,
+                "field quantization_config: quantised safetensors are not supported; take the float model, with --type")
+        }
+        self.architecture = architecture
+        layouts = try architecture.rows(config)
+        keys = FolderKeys(config, prefix: architecture.name)
+        keys.general("architecture", .string(architecture.name))
+        keys.general("name", .string((path as NSString).lastPathComponent))
+        try architecture.keys(&keys)
+    }
+
+    private mutating func file() throws(GGUFError) -> GGUFFile {
+        for shard in try shards() {
+            for (name, tensor) in shard.tensors { try add(name, tensor, of: shard.file, at: shard.path) }
+            files.append(shard.file.file)
+        }
+        if !keys.frequencyDivisors.isEmpty {
+            compute("rope_freqs.weight", [keys.frequencyDivisors.count], keys.frequencyDivisors)
+        }
+        if !computed.isEmpty {
+            do { files.append(try MappedFile(name: path, contents: computed)) } catch {
+                throw GGUFError(kind: .unreadable, file: path, reason: error.reason)
+            }
+            for tensor in computedTensors {
+                let bytes = tensor.dimensions.reduce(4, *)
+                tensors.append(
+                    TensorInfo(
+                        name: tensor.name, dimensions: tensor.dimensions, type: .f32, byteCount: bytes, offset: tensor.offset,
+                        shard: files.count - 1))
+            }
+        }
+        let metadata = Metadata(path: path, keys: keys.keys, values: keys.values)
+        return try GGUFFile(folder: path, metadata: metadata, tensors: tensors, files: files)
+    }
+
+    // MARK: Files
+
+    /// A file, and the tensors in it that count, in its order.
+    private struct File {
+        let path: String
+        let file: SafetensorsFile
+        let tensors: [(name: String, tensor: SafetensorsFile.Tensor)]
+
+        init(_ path: String, _ file: SafetensorsFile, _ tensors: [String: SafetensorsFile.Tensor]) {
+            self.path = path
+            self.file = file
+            self.tensors = tensors.map { ($0.key, $0.value) }
+                .sorted { ($0.1.range.lowerBound, $0.0) < ($1.1.range.lowerBound, $1.0) }
+        }
+    }
+
+    private func shards() throws(GGUFError) -> [File] {
+        let index = path + "/model.safetensors.index.json"
+        let single = path + "/model.safetensors"
+        if FileManager.default.fileExists(atPath: single) || !FileManager.default.fileExists(atPath: index) {
+            let file = try open(single, neededBy: nil)
+            return [File(single, file, file.tensors)]
+        }
+        let fields = try JSONValue.object(of: index, limit: 64 << 20)
+        guard case .object(let map)? = fields["weight_map"] else {
+            throw GGUFError(kind: .missingKey, file: index, reason: "field weight_map is missing or no object")
+        }
+        var names: [String: [String]] = [:]
+        for (tensor, value) in map {
+            guard case .string(let name) = value, !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
+                throw GGUFError(
+                    kind: .malformed, file: index,
+                    reason: "weight_map: tensor \(tensor) is in \(value.short), no file of this folder")
+            }
+            names[name, default: []].append(tensor)
+        }
+        var shards: [File] = []
+        for (name, listed) in names.sorted(by: { $0.key < $1.key }) {
+            let file = try open(path + "/" + name, neededBy: index)
+            var tensors: [String: SafetensorsFile.Tensor] = [:]
+            for tensor in listed {
+                guard let found = file.tensors[tensor] else {
+                    throw GGUFError(
+                        kind: .malformed, file: index,
+                        reason: "weight_map: tensor \(tensor) is said to be in \(name), where it is not")
+                }
+                tensors[tensor] = found
+            }
+            shards.append(File(path + "/" + name, file, tensors))
+        }
+        return shards
+    }
+
+    private func open(_ path: String, neededBy index: String?) throws(GGUFError) -> SafetensorsFile {
+        guard FileManager.default.fileExists(atPath: path) else {
+            let name = (path as NSString).lastPathComponent
+            guard let index else {
+                throw GGUFError(
+                    kind: .notFound, file: self.path, reason: "the folder has neither \(name) nor \(name).index.json")
+            }
+            throw GGUFError(kind: .missingShard, file: index, reason: "shard \(name) is missing: is the download complete?")
+        }
+        do { return try SafetensorsFile(path: path) } catch {
+            throw GGUFError(kind: .malformed, file: path, reason: String(error.description.dropFirst(path.count + 2)))
+        }
+    }
+
+    // MARK: Tensors
+
+    private static let types: [String: TensorType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
+
+    /// Adds the tensor under its GGUF name, when it is one that the architecture has.
+    private mutating func add(
+        _ name: String, _ tensor: SafetensorsFile.Tensor, of file: SafetensorsFile, at path: String
+    ) throws(GGUFError) {
+        func fail(_ kind: GGUFError.Kind, _ reason: String) -> GGUFError {
+            GGUFError(kind: kind, file: path, reason: "tensor \(name): \(reason)")
+        }
+        if FolderArchitecture.isIgnored(name) { return }
+        guard let (target, pattern) = translate(name) else {
+            throw fail(.unsupported, "\(architecture.modelClass) has none of this name; without it the model would be another")
+        }
+        // A copy of the embedding.
+        if target == "output.weight", try config.optionalBool("tie_word_embeddings") ?? false { return }
+        guard let type = Self.types[tensor.dtype] else {
+            throw fail(.unsupported, "dtype \(tensor.dtype); of folders this build reads F32, F16 and BF16")
+        }
+        let dimensions = Array(tensor.shape.reversed())
+        var info = try TensorInfo(target, dimensions, type, in: path)
+        info = TensorInfo(
+            name: target, dimensions: dimensions, type: type, byteCount: info.byteCount, offset: tensor.range.lowerBound,
+            shard: files.count)
+        if let layout = layouts[pattern] {
+            let count = tensor.shape[0]
+            if orders["\(pattern) \(count)"] == nil { orders["\(pattern) \(count)"] = layout.order(of: count) }
+            guard let order = orders["\(pattern) \(count)"] else {
+                throw fail(.malformed, "\(count) rows are not whole heads as config.json gives them")
+            }
+            info.rowOrder = order
+        }
+        let addsOne = architecture.addsOneToNorms && target.hasSuffix("norm.weight")
+        guard dimensions.count == 1, addsOne || info.rowOrder != nil else {
+            tensors.append(info)
+            return
+        }
+        var values: [Float]
+        do { values = try file.floats(name) } catch { throw fail(.malformed, "\(error)") }
+        if let order = info.rowOrder { values = order.map { values[Int($0)] } }
+        if addsOne { values = values.map { $0 + 1 } }
+        compute(target, dimensions, values)
+    }
+
+    private mutating func compute(_ name: String, _ dimensions: [Int], _ values: [Float]) {
+        computed += [UInt8](repeating: 0, count: (64 - computed.count % 64) % 64)
+        computedTensors.append((name, dimensions, computed.count))
+        values.withUnsafeBytes { computed += $0 }
+    }
+
+    /// GGUF's name, and its pattern without the ending.
+    private func translate(_ name: String) -> (name: String, pattern: String)? {
+        var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard let ending = parts.popLast(), ending == "weight" || ending == "bias" else { return nil }
+        var layer = ""
+        if let index = parts.firstIndex(where: { part in part.utf8.allSatisfy { (0x30...0x39).contains($0) } }) {
+            layer = parts[index]
+            guard let number = Int(layer), String(number) == layer else { return nil }
+            parts[index] = "*"
+        }
+        guard let pattern = architecture.tensors[parts.joined(separator: ".")] else { return nil }
+        return (pattern.replacingOccurrences(of: "*", with: layer) + "." + ending, pattern)
+    }
+}
+
+extension GGUFFile {
+    /// A model, whatever it is kept in: a GGUF file; or a folder of safetensors, given as such or by a file in it (`config.json`,
+    /// `model.safetensors`, `model.safetensors.index.json`).
+    /// - Throws: `GGUFError` naming the file and what is wrong with it.
+    package static func open(_ path: String) throws(GGUFError) -> GGUFFile {
+        var isFolder: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        guard exists else { return try GGUFFile(path: path) }
+        if isFolder.boolValue {
+            let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+            return try ModelFolder.open(trimmed)
+        }
+        guard path.hasSuffix(".json") || path.hasSuffix(".safetensors") else { return try GGUFFile(path: path) }
+        let folder = (path as NSString).deletingLastPathComponent
+        return try ModelFolder.open(folder.isEmpty ? "." : folder)
+    }
+
+    /// The model classes that are read from folders, with their architectures' names.
+    package static var folderClasses: [(modelClass: String, architecture: String)] {
+        FolderArchitecture.all.map { ($0.modelClass, $0.name) }
+    }
+
+    /// What it is kept in, for people.
+    package var container: String { folder == nil ? "GGUF v\(version)" : "safetensors" }
+}

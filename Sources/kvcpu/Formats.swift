@@ -1,0 +1,63 @@
+import ArgumentParser
+import Foundation
+import KVGGUF
+import KVModel
+import KVText
+
+/// What this build reads, from the registries themselves.
+struct Formats: ParsableCommand {
+    enum Output: String, CaseIterable, ExpressibleByArgument {
+        case md, json
+    }
+
+    static let configuration = CommandConfiguration(
+        abstract: "Lists the architectures, weight formats, tokenizers and chat templates that this build reads.")
+
+    @Option(name: [.short, .long], help: "md or json")
+    var output = Output.md
+
+    func run() throws {
+        switch output {
+        case .md: try Terminal.output(Self.table)
+        case .json:
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            let object = Dictionary(Self.rows.map { ($0.name, $0.items) }, uniquingKeysWith: { $1 })
+            try Terminal.output(String(decoding: try encoder.encode(object), as: UTF8.self) + "\n")
+        }
+    }
+
+    /// One row of the table: what, the names, and what they are.
+    private struct Row {
+        let name: String
+        let title: String
+        let items: [String]
+        var note = ""
+    }
+
+    private static var rows: [Row] {
+        let architectures = Architectures.all.flatMap { $0.names }
+        let classes = GGUFFile.folderClasses.filter { architectures.contains($0.architecture) }.map(\.modelClass)
+        let kinds = Registries.tokenizers.map { "\($0.name): \($0.what)" }
+        return [
+            Row(name: "architectures", title: "architectures", items: architectures),
+            Row(name: "safetensors", title: "folders of safetensors", items: classes, note: "weights F32, F16, BF16"),
+            Row(name: "weights", title: "weights", items: Kernels.formatNames),
+            Row(
+                name: "type", title: "`--type`", items: Kernels.quantisableNames,
+                note: "made of float weights while they are loaded"),
+            Row(name: "tokenizers", title: "tokenizers", items: kinds, note: "from GGUF or `tokenizer.json`"),
+            Row(name: "pre_tokenizers", title: "byte-level rules", items: Registries.preTokenizers),
+            Row(
+                name: "chat_templates", title: "chat templates", items: Registries.chatFamilies,
+                note: "where a model has none of its own"),
+        ]
+    }
+
+    /// As it stands in README.md.
+    static var table: String {
+        rows.reduce("| | |\n|---|---|\n") { table, row in
+            table + "| \(row.title) | \(row.items.joined(separator: ", "))\(row.note.isEmpty ? "" : " (\(row.note))") |\n"
+        }
+    }
+}

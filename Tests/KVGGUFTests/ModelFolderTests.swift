@@ -1,0 +1,216 @@
+import Foundation
+import KVGGUF
+import KVTestSupport
+import XCTest
+
+/// Folders of safetensors against what llama.cpp's converter made of the same models: keys, names, order of rows, computed tensors.
+final class ModelFolderTests: XCTestCase {
+    private func floats(_ tensor: TensorInfo, _ file: GGUFFile) throws -> [Float] {
+        try file.bytes(of: tensor).withMemoryRebound(to: UInt8.self) { bytes in
+            let raw = UnsafeRawBufferPointer(bytes)
+            return (0..<raw.count / 4).map { raw.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
+        }
+    }
+
+    private func write(
+        _ name: String, _ family: HuggingFaceFolder.Family, heads: (query: Int, key: Int) = (1, 1), shards: Int = 1,
+        dtype: String = "F32", config: ((inout [String: Any]) -> Void)? = nil
+    ) throws -> (folder: String, file: GGUFFile) {
+        let file = try GGUFFile(path: Fixtures.require("\(name)/model.gguf"))
+        var data = try Data(contentsOf: URL(fileURLWithPath: Fixtures.require("\(name)/config.json")))
+        if let config {
+            var object = try XCTUnwrap(JSONSerialization.jsonObject(with: data) as? [String: Any])
+            config(&object)
+            data = try JSONSerialization.data(withJSONObject: object)
+        }
+        let folder = try HuggingFaceFolder(file, config: data, family: family, heads: heads, dtype: dtype, shards: shards) {
+            try floats($0, file)
+        }
+        addTeardownBlock { folder.remove() }
+        return (folder.path, file)
+    }
+
+    /// - Parameter except: keys that differ, on purpose.
+    private func check(
+        _ name: String, _ family: HuggingFaceFolder.Family, heads: (query: Int, key: Int) = (1, 1), shards: Int = 1,
+        except: Set<String> = []
+    ) throws {
+        let (path, truth) = try write(name, family, heads: heads, shards: shards)
+        let file = try GGUFFile.open(path)
+        XCTAssertEqual(file.folder, path)
+        let architecture = try truth.metadata.string("general.architecture")
+        for key in truth.metadata.keys where key.hasPrefix(architecture + ".") && !except.contains(key) {
+            XCTAssertEqual(file.metadata[key]?.short, truth.metadata[key]?.short, "\(name): \(key)")
+        }
+        XCTAssertEqual(try file.metadata.string("general.architecture"), architecture)
+        XCTAssertEqual(Set(file.tensors.map(\.name)), Set(truth.tensors.map(\.name)), name)
+        for tensor in truth.tensors {
+            let found = try XCTUnwrap(file.tensor(tensor.name))
+            XCTAssertEqual(found.dimensions, tensor.dimensions, "\(name): \(tensor.name)")
+            var values = try floats(found, file)
+            if let order = found.rowOrder {
+                values = order.flatMap { values[Int($0) * found.columns..<(Int($0) + 1) * found.columns] }
+            }
+            let expected = try floats(tensor, truth)
+            XCTAssertTrue(values.elementsEqual(expected) { $0.bitPattern == $1.bitPattern }, "\(name): \(tensor.name)")
+        }
+    }
+
+    func testLlama() throws {
+        try check("llama-gqa", .llama, heads: (6, 2))
+        try check("llama-gqa", .llama, heads: (6, 2), shards: 3)
+        // Tied, and with the divisors of Llama 3's frequencies.
+        try check("llama-mha-tied-rope3", .llama, heads: (4, 4), shards: 2)
+        try check("mistral-swa", .llama, heads: (4, 2))
+    }
+
+    func testFalcon() throws {
+        // The converter writes 2,048 whatever the configuration says.
+        try check("falcon-7b", .falcon(groups: 1, queries: 8), except: ["falcon.context_length"])
+        try check("falcon-40b", .falcon(groups: 2, queries: 3), except: ["falcon.context_length"])
+    }
+
+    func testOthers() throws {
+        try check("qwen2", .plain)
+        try check("qwen3", .plain, shards: 2)
+        try check("olmo2", .olmo2)
+        try check("phi3", .phi3, except: ["phi3.attention.sliding_window", "phi3.rope.scaling.original_context_length"])
+        try check("gemma2", .gemma2)
+        try check("gptneox", .neox(heads: 4))
+    }
+
+    func testNamesOfTheFolder() throws {
+        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2), shards: 2)
+        for name in ["", "/", "/config.json", "/model.safetensors.index.json", "/model-00001-of-00002.safetensors"] {
+            XCTAssertEqual(try GGUFFile.open(path + name).folder, path, name)
+        }
+        XCTAssertNil(try GGUFFile.open(try Fixtures.require("llama-gqa/model.gguf")).folder)
+        XCTAssertThrowsError(try GGUFFile.open(path + "/none.json")) { XCTAssertEqual(($0 as? GGUFError)?.kind, .notFound) }
+    }
+
+    func testBFloat16() throws {
+        let (path, truth) = try write("llama-gqa", .llama, heads: (6, 2), dtype: "BF16")
+        let file = try GGUFFile.open(path)
+        let tensor = try XCTUnwrap(file.tensor("blk.1.attn_q.weight"))
+        XCTAssertEqual(tensor.type, .bf16)
+        let bytes = try file.bytes(of: tensor)
+        let expected = try floats(XCTUnwrap(truth.tensor("blk.1.attn_q.weight")), truth)
+        let order = try XCTUnwrap(tensor.rowOrder)
+        for row in 0..<tensor.rows {
+            for column in 0..<tensor.columns {
+                let place = (Int(order[row]) * tensor.columns + column) * 2
+                let bits = bytes.loadUnaligned(fromByteOffset: place, as: UInt16.self)
+                XCTAssertEqual(bits, UInt16(expected[row * tensor.columns + column].bitPattern >> 16))
+            }
+        }
+    }
+
+    // MARK: Broken folders
+
+    /// - Parameter parts: what the message must name.
+    private func fails(
+        _ path: String, _ kind: GGUFError.Kind, _ parts: String..., file: StaticString = #filePath, line: UInt = #line
+    ) {
+        XCTAssertThrowsError(try GGUFFile.open(path), file: file, line: line) { error in
+            XCTAssertEqual((error as? GGUFError)?.kind, kind, "\(error)", file: file, line: line)
+            for part in parts { XCTAssertTrue("\(error)".contains(part), "\(error): no \(part)", file: file, line: line) }
+        }
+    }
+
+    private func broken(_ change: @escaping (inout [String: Any]) -> Void) throws -> String {
+        try write("llama-gqa", .llama, heads: (6, 2), config: change).folder
+    }
+
+    func testConfigurations() throws {
+        fails(try broken { $0["num_hidden_layers"] = nil }, .missingKey, "config.json", "num_hidden_layers")
+        fails(try broken { $0["rms_norm_eps"] = "small" }, .wrongType, "config.json", "rms_norm_eps", "small")
+        fails(try broken { $0["hidden_size"] = -96 }, .wrongType, "hidden_size", "-96")
+        fails(try broken { $0["hidden_size"] = 1e30 }, .wrongType, "hidden_size")
+        fails(try broken { $0["num_attention_heads"] = 0 }, .wrongType, "num_attention_heads")
+        fails(try broken { $0["architectures"] = ["BertModel"] }, .unsupported, "architectures", "BertModel", "LlamaForCausalLM")
+        fails(try broken { $0["architectures"] = [] }, .wrongType, "architectures")
+        fails(try broken { $0["architectures"] = nil }, .missingKey, "architectures")
+        fails(try broken { $0["hidden_act"] = "relu" }, .unsupported, "hidden_act", "relu")
+        fails(try broken { $0["quantization_config"] = ["bits": 4] }, .unsupported, "quantization_config")
+        fails(try broken { $0["rope_parameters"] = ["rope_type": "dynamic"] }, .unsupported, "rope_type", "dynamic")
+        fails(try broken { $0["rope_parameters"] = 3 }, .wrongType, "rope_parameters")
+        fails(
+            try broken {
+                $0["rope_parameters"] = nil
+                $0["rope_scaling"] = ["type": "linear"]
+            }, .missingKey, "factor")
+        fails(
+            try broken { $0["rope_parameters"] = ["rope_type": "llama3", "high_freq_factor": 1.0, "low_freq_factor": 1.0] },
+            .unsupported, "high_freq_factor")
+        // Heads that the rows are not whole ones of.
+        fails(try broken { $0["num_attention_heads"] = 7 }, .malformed, "self_attn.q_proj.weight", "96 rows")
+    }
+
+    func testOldRopeFields() throws {
+        let path = try broken {
+            $0["rope_parameters"] = nil
+            $0["rope_theta"] = 5e5
+            $0["rope_scaling"] = ["type": "linear", "factor": 4.0]
+        }
+        let file = try GGUFFile.open(path)
+        XCTAssertEqual(try file.metadata.float("llama.rope.freq_base"), 5e5)
+        XCTAssertEqual(try file.metadata.float("llama.rope.scaling.factor"), 4)
+        XCTAssertEqual(try file.metadata.string("llama.rope.scaling.type"), "linear")
+    }
+
+    private func put(_ path: String, _ text: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+    }
+
+    func testFiles() throws {
+        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2), shards: 2)
+        let shard = "model-00002-of-00002.safetensors"
+        let index = path + "/model.safetensors.index.json"
+        let good = try String(contentsOfFile: index, encoding: .utf8)
+        try put(index, good.replacingOccurrences(of: "model.norm.weight", with: "model.other.weight"))
+        fails(path, .malformed, "index.json", "model.other.weight", shard)
+        for name in ["../\(shard)", "/etc/passwd", "..", ""] {
+            try put(index, "{\"weight_map\": {\"lm_head.weight\": \"\(name)\"}}")
+            fails(path, .malformed, "index.json", "lm_head.weight")
+        }
+        try put(index, "{}")
+        fails(path, .missingKey, "index.json", "weight_map")
+        try put(index, String(repeating: "[", count: 100_000))
+        fails(path, .malformed, "index.json")
+        try put(index, good)
+        try FileManager.default.removeItem(atPath: path + "/" + shard)
+        fails(path, .missingShard, "index.json", shard)
+        try put(path + "/" + shard, "????????")
+        fails(path, .malformed, shard)
+        try FileManager.default.removeItem(atPath: index)
+        fails(path, .notFound, "neither model.safetensors nor model.safetensors.index.json")
+        try put(path + "/config.json", "not JSON")
+        fails(path, .malformed, "config.json")
+        try put(path + "/config.json", String(repeating: " ", count: 5 << 20))
+        fails(path, .malformed, "config.json", "5242880 bytes")
+        try FileManager.default.removeItem(atPath: path + "/config.json")
+        try put(path + "/model.gguf", "GGUF")
+        fails(path, .notFound, "no config.json", "model.gguf")
+    }
+
+    /// A model file with one tensor more, or of another type.
+    func testTensors() throws {
+        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2))
+        let file = path + "/model.safetensors"
+        func replace(_ name: String, _ dtype: String, _ shape: [Int], _ bytes: Int) throws {
+            let writer = try SafetensorsWriter(path: file, tensors: [(name, dtype, shape)])
+            try [UInt8](repeating: 0, count: bytes).withUnsafeBytes { try writer.append($0, to: name) }
+            try writer.finish()
+        }
+        try replace("model.layers.0.self_attn.sinks", "F32", [4], 16)
+        fails(path, .unsupported, "model.layers.0.self_attn.sinks")
+        try replace("model.layers.00.mlp.up_proj.weight", "F32", [4, 4], 64)
+        fails(path, .unsupported, "model.layers.00.mlp")
+        try replace("model.layers.0.mlp.up_proj.weight", "I8", [4, 4], 16)
+        fails(path, .unsupported, "model.layers.0.mlp.up_proj.weight", "I8")
+        try replace("model.layers.0.mlp.up_proj.weight", "F32", [1, 1, 1, 4, 4], 64)
+        fails(path, .malformed, "blk.0.ffn_up.weight")
+        try replace("model.layers.0.self_attn.rotary_emb.inv_freq", "F32", [4], 16)
+        XCTAssertEqual(try GGUFFile.open(path).tensors.count, 0)
+    }
+}
