@@ -55,7 +55,7 @@ package final class Ranks: @unchecked Sendable {
         }
         if !weights.isPacked { Self.pack(weights, by: groups, progress: progress) }
         let geometry = model.geometry
-        let angles = Angles(geometry.rotary, positions: contextLength)
+        let angles = Angles(geometry.rotaries, positions: contextLength)
         let link = Self.resolve(configuration.link, placement)
         let type = CacheType(configuration.cacheElement)
         func cache() throws(EngineError) -> KVCache {
