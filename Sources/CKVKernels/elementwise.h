@@ -15,6 +15,15 @@ static inline float gelu_one(float x) {
     return __builtin_fmaf(half, ckv_erf_inline(x * CKV_SQRT_HALF), half);
 }
 
+// sqrt(2 / pi), and that times 0.044715.
+#define CKV_GELU_LINE 0.797884561f
+#define CKV_GELU_CUBE 0.0356774081f
+
+static inline float gelu_tanh_one(float x) {
+    const float half = 0.5f * x, square = x * x;
+    return __builtin_fmaf(half, ckv_tanh_inline(x * __builtin_fmaf(square, CKV_GELU_CUBE, CKV_GELU_LINE)), half);
+}
+
 static inline void rotate_one(float *x, float *y, float c, float s) {
     float a = *x, b = *y, bs = b * s, bc = b * c;
     *x = __builtin_fmaf(a, c, -bs);
@@ -69,6 +78,26 @@ static void silu_product(const float *gate, const float *up, size_t n, float *ou
 // `out` may be `x`.
 static void gelu(const float *x, size_t n, float *out) {
     for (size_t i = 0; i < n; i++) out[i] = gelu_one(x[i]);
+}
+
+// `out` may be `x`.
+static void gelu_tanh(const float *x, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) out[i] = gelu_tanh_one(x[i]);
+}
+
+// `out` may be `gate`.
+static void gelu_tanh_product(const float *gate, const float *up, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) out[i] = gelu_tanh_one(gate[i]) * up[i];
+}
+
+// `out` may be `x`.
+static void soft_cap(const float *x, float cap, size_t n, float *out) {
+    const float inverse = 1.0f / cap;
+    for (size_t i = 0; i < n; i++) out[i] = cap * ckv_tanh_inline(x[i] * inverse);
+}
+
+static void add_scaled(const float *x, float factor, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) out[i] = __builtin_fmaf(x[i], factor, out[i]);
 }
 
 static void add(const float *a, const float *b, size_t n, float *out) {

@@ -134,6 +134,39 @@ static void gelu(const float *x, size_t n, float *out) {
     for (; i < n; i++) out[i] = gelu_one(x[i]);
 }
 
+CKV_INLINE vec vec_gelu_tanh(vec x) {
+    const vec half = 0.5f * x, square = x * x;
+    return vec_fma(half, vec_tanh(x * vec_fma(square, vec_all(CKV_GELU_CUBE), vec_all(CKV_GELU_LINE))), half);
+}
+
+// `out` may be `x`.
+static void gelu_tanh(const float *x, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, vec_gelu_tanh(vec_load(x + i)));
+    for (; i < n; i++) out[i] = gelu_tanh_one(x[i]);
+}
+
+// `out` may be `gate`.
+static void gelu_tanh_product(const float *gate, const float *up, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, vec_gelu_tanh(vec_load(gate + i)) * vec_load(up + i));
+    for (; i < n; i++) out[i] = gelu_tanh_one(gate[i]) * up[i];
+}
+
+// `out` may be `x`.
+static void soft_cap(const float *x, float cap, size_t n, float *out) {
+    const float inverse = 1.0f / cap;
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, cap * vec_tanh(vec_load(x + i) * inverse));
+    for (; i < n; i++) out[i] = cap * ckv_tanh_inline(x[i] * inverse);
+}
+
+static void add_scaled(const float *x, float factor, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, vec_fma(vec_load(x + i), vec_all(factor), vec_load(out + i)));
+    for (; i < n; i++) out[i] = __builtin_fmaf(x[i], factor, out[i]);
+}
+
 static void add(const float *a, const float *b, size_t n, float *out) {
     size_t i = 0;
     for (; i + CKV_LANES <= n; i += CKV_LANES) vec_store(out + i, vec_load(a + i) + vec_load(b + i));

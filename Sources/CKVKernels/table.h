@@ -14,6 +14,10 @@
         .rotate_halves = rotate_halves,                                                                                 \
         .silu_product = silu_product,                                                                                   \
         .gelu = gelu,                                                                                                   \
+        .gelu_tanh = gelu_tanh,                                                                                         \
+        .gelu_tanh_product = gelu_tanh_product,                                                                         \
+        .soft_cap = soft_cap,                                                                                           \
+        .add_scaled = add_scaled,                                                                                       \
         .add = add,                                                                                                     \
         .to_half = to_half,                                                                                             \
         .from_half = from_half,                                                                                         \

@@ -5,6 +5,8 @@ package import KVGGUF
 package protocol Architecture: Sendable {
     /// The values of `general.architecture` that this type reads.
     static var names: [String] { get }
+    /// The models, in a line.
+    static var summary: String { get }
 
     /// Reads the geometry and declares every weight.
     /// - Throws: `ModelError` naming the key or tensor at fault.
@@ -21,9 +23,23 @@ package enum Architectures {
     package static let all: [any Architecture.Type] = [
         Llama.self,
         Falcon.self,
+        Qwen2.self,
+        Qwen2MoE.self,
+        Qwen3.self,
+        Gemma.self,
+        Gemma2.self,
+        Gemma3.self,
+        Phi3.self,
+        GPTNeoX.self,
+        OLMo2.self,
+        StarCoder2.self,
+        StableLM.self,
+        Granite.self,
+        SmolLM3.self,
+        CommandR.self,
     ]
 
-    /// - Throws: `ModelError` naming the architecture when it is none of `all`.
+    /// - Throws: `ModelError` naming the architecture when it is none of `all`, or what of the file it does not compute.
     package static func load(_ file: GGUFFile, weights: Weights) throws(ModelError) -> any Architecture {
         let name: String
         do { name = try file.metadata.string("general.architecture") } catch {
@@ -34,26 +50,8 @@ package enum Architectures {
             throw ModelError(
                 .unknownArchitecture, "\(file.path): general.architecture is \"\(name)\"; this build knows \(known)")
         }
-        return try type.init(file, weights: weights)
+        let architecture = try type.init(file, weights: weights)
+        try weights.refuseUndeclared(by: name)
+        return architecture
     }
-}
-
-/// The sizes that buffers, cache and plans are made from.
-package struct Geometry: Sendable, Equatable {
-    package var layers: Int
-    package var embedding: Int
-    package var heads: Int
-    package var keyValueHeads: Int
-    package var headDimension: Int
-    package var feedForward: Int
-    package var vocabulary: Int
-    /// Tokens the model was trained for.
-    package var contextLength: Int
-    package var rotary: Rotary
-
-    /// Query heads that share one key/value head.
-    package var group: Int { heads / keyValueHeads }
-    package var queryWidth: Int { heads * headDimension }
-    /// Elements of one position's keys (or values) in one layer.
-    package var keyValueWidth: Int { keyValueHeads * headDimension }
 }

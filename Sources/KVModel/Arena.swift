@@ -56,6 +56,12 @@ package final class Arena: @unchecked Sendable {
     let scratch: [UnsafeMutableRawPointer]
     /// Per worker, one row's two int8 digits.
     let digits: [Digits]
+    /// The experts of a piece's tokens, [token, used]; nothing where there are none.
+    let choices: UnsafeMutablePointer<ExpertChoice>
+    /// Per worker, those of a single token, [used].
+    let ownChoices: [UnsafeMutablePointer<ExpertChoice>]
+    /// Per worker, the choices by expert.
+    let routes: [ExpertRoutes?]
     /// Decode: what each key block contributes, [key/value head, block, head of group, head dimension + 2].
     let partials: UnsafeMutablePointer<Float>
     let partialBlocks: Int
@@ -90,7 +96,7 @@ package final class Arena: @unchecked Sendable {
         let offsets = Activation.allCases.map { activation -> BufferLayout in
             let (tokens, width) = Self.extent(activation, geometry, chunk: chunk, piece: piece)
             // Only what a matrix reads has an int8 form.
-            let int8 = weights.needsInt8 && [.normed, .attended, .gate].contains(activation)
+            let int8 = weights.needsInt8 && [.normed, .attended, .gate, .expertInput, .expertGate].contains(activation)
             return layout.reserve(tokens: tokens, width: width, int8: int8)
         }
         let ownOffsets = (0..<workers).map { _ in
@@ -104,6 +110,12 @@ package final class Arena: @unchecked Sendable {
                 layout.reserve(geometry.embedding * 4), layout.reserve(2 * geometry.embedding), layout.reserve(8 * blockCount),
                 layout.reserve(8 * blockCount), layout.reserve(8 * blockCount)
             )
+        }
+        let choiceBytes = (geometry.experts?.used ?? 0) * MemoryLayout<ExpertChoice>.stride
+        let choicesOffset = layout.reserve(piece * choiceBytes)
+        let ownChoicesOffsets = (0..<workers).map { _ in layout.reserve(choiceBytes) }
+        let routesOffsets = (0..<workers).map { _ in
+            geometry.experts.map { ExpertRoutes.reserve($0, tokens: piece, in: &layout) }
         }
         let partialsOffset = layout.reserve(geometry.heads * blocks * (geometry.headDimension + 2) * 4)
         let ticketsOffset = layout.reserve(caches * Self.ticketBytes)
@@ -123,6 +135,9 @@ package final class Arena: @unchecked Sendable {
                 scales: floats(scales),
                 sums: (base + sums).assumingMemoryBound(to: ckv_sums.self), offsets: floats(offsets))
         }
+        choices = (base + choicesOffset).assumingMemoryBound(to: ExpertChoice.self)
+        ownChoices = ownChoicesOffsets.map { (base + $0).assumingMemoryBound(to: ExpertChoice.self) }
+        routes = routesOffsets.map { offsets in offsets.map { ExpertRoutes(base, $0) } }
         partials = floats(partialsOffset)
         partialBlocks = blocks
         tickets = base + ticketsOffset
@@ -152,7 +167,9 @@ package final class Arena: @unchecked Sendable {
     package var logits: UnsafePointer<Float> { UnsafePointer(self[.logits].floats) }
 
     private static func extent(_ activation: Activation, _ geometry: Geometry, chunk: Int, piece: Int) -> (Int, Int) {
-        switch activation {
+        // Each token's row once for each of its experts.
+        let rows = piece * (geometry.experts?.used ?? 0)
+        return switch activation {
         case .hidden: (chunk, geometry.embedding)
         case .query: (chunk, geometry.queryWidth)
         case .normed: (piece, geometry.embedding)
@@ -161,6 +178,12 @@ package final class Arena: @unchecked Sendable {
         case .gate, .up: (piece, geometry.feedForward)
         // Two rows: see CPUOperations.project.
         case .logits: (2, geometry.vocabulary)
+        case .update: (piece, geometry.embedding)
+        case .router: (piece, geometry.experts?.count ?? 0)
+        case .sharedWeight: (piece, 1)
+        case .expertInput: (rows, geometry.embedding)
+        case .expertGate, .expertUp: (rows, geometry.experts?.feedForward ?? 0)
+        case .expertOutput: (rows, geometry.embedding)
         }
     }
 

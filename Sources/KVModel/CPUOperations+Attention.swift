@@ -4,7 +4,7 @@ import Synchronization
 /// Attention: units of (key/value head, query tokens) handed out as workers become free; for a single token, units of (key/value
 /// head, key blocks) and a merge. Both give the same bits (see ckv_kernels.h).
 extension CPUOperations {
-    package func attend(layer: Int) throws(Stopped) { try attend(layer: layer, window: 0) }
+    package func attend(layer: Int) throws(Stopped) { try attend(layer: layer, window: geometry.window(layer)) }
 
     /// With a `window`, a token sees that many keys, its own the last of them; with 0 all up to its own.
     package func attend(layer: Int, window: Int) throws(Stopped) {
@@ -186,7 +186,8 @@ extension CPUOperations {
         attention.value = UnsafeRawPointer(cache.values(layer, 0..<end).baseAddress).map { $0 + offset }
         attention.kv_stride = geometry.keyValueWidth
         attention.half = cache.type == .f16
-        attention.scale = 1 / Float(width).squareRoot()
+        attention.scale = geometry.attentionScale
+        attention.softcap = geometry.attentionSoftcap
         attention.out = row(.attended, tokens.lowerBound) + column
         attention.out_stride = geometry.queryWidth
         attention.scratch = arena.scratch[worker]

@@ -24,30 +24,55 @@ extension CPUOperations {
         }
     }
 
-    package func multiply(_ input: Activation, by matrix: Matrix, addingTo output: Activation) throws(Stopped) {
-        try enter(reads: shared(input), .whole, writes: .init(output), .rows)
-        product(
-            input, matrix, share(matrix.groups), out: row(output, piece.lowerBound), stride: arena[output].width, adding: true)
+    package func multiply(
+        _ input: Activation, by matrix: Matrix, weighted: Weighting, addingTo output: Activation
+    ) throws(Stopped) {
+        let groups = share(matrix.groups)
+        let columns = rows(matrix, groups)
+        if case .constant(1) = weighted {
+            try enter(reads: shared(input), .whole, writes: .init(output), .rows)
+            product(input, matrix, groups, out: row(output, piece.lowerBound), stride: arena[output].width, adding: true)
+            return
+        }
+        try enter(
+            reads: [shared(input), .init(.sharedWeight)], .whole, writes: [.init(.update), .init(output)], .rows)
+        product(input, matrix, groups, out: row(.update, piece.lowerBound), stride: arena[.update].width, adding: false)
+        for token in piece {
+            let weight: Float =
+                switch weighted {
+                case .constant(let weight): weight
+                case .sigmoid(let scale): scale / (1 + ckv_exp(-row(.sharedWeight, token)[0]))
+                }
+            let first = columns.lowerBound
+            table.pointee.add_scaled(row(.update, token) + first, weight, columns.count, row(output, token) + first)
+        }
     }
 
-    package func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix) throws(Stopped) {
+    package func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix, _ form: Gate) throws(Stopped) {
         try enter(reads: shared(input), .whole, writes: [.init(.gate), .init(.up)], .rows)
         fillGate(rowsOf: gate) { groups in
             product(input, gate, groups, out: row(.gate, piece.lowerBound), stride: arena[.gate].width, adding: false)
             product(input, up, groups, out: row(.up, piece.lowerBound), stride: arena[.up].width, adding: false)
         } activate: { token, columns in
             let gate = row(.gate, token) + columns.lowerBound
-            table.pointee.silu_product(gate, row(.up, token) + columns.lowerBound, columns.count, gate)
+            let up = row(.up, token) + columns.lowerBound
+            switch form {
+            case .silu: table.pointee.silu_product(gate, up, columns.count, gate)
+            case .geluTanh: table.pointee.gelu_tanh_product(gate, up, columns.count, gate)
+            }
         }
     }
 
-    package func multiplyActivated(_ input: Activation, up: Matrix) throws(Stopped) {
+    package func multiplyActivated(_ input: Activation, up: Matrix, _ form: Nonlinearity) throws(Stopped) {
         try enter(reads: shared(input), .whole, writes: .init(.gate), .rows)
         fillGate(rowsOf: up) { groups in
             product(input, up, groups, out: row(.gate, piece.lowerBound), stride: arena[.gate].width, adding: false)
         } activate: { token, columns in
             let gate = row(.gate, token) + columns.lowerBound
-            table.pointee.gelu(gate, columns.count, gate)
+            switch form {
+            case .gelu: table.pointee.gelu(gate, columns.count, gate)
+            case .geluTanh: table.pointee.gelu_tanh(gate, columns.count, gate)
+            }
         }
     }
 
@@ -73,24 +98,35 @@ extension CPUOperations {
     }
 
     /// What others read or write of an activation: nothing, where every worker has its own.
-    private func shared(_ activation: Activation) -> Hazards.Resources {
+    func shared(_ activation: Activation) -> Hazards.Resources {
         Hazards.Resources(activation).subtracting(replicated)
     }
 
-    private func rows(_ matrix: Matrix, _ groups: Range<Int>) -> Range<Int> {
+    func rows(_ matrix: Matrix, _ groups: Range<Int>) -> Range<Int> {
         let size = Int(CKV_GROUP)
         return min(matrix.rows, groups.lowerBound * size)..<min(matrix.rows, groups.upperBound * size)
     }
 
-    package func project(_ input: Activation, by matrix: Matrix) throws(Stopped) {
+    package func project(_ input: Activation, by matrix: Matrix, shape: LogitShape) throws(Stopped) {
         try enter(reads: shared(input), .whole, writes: .init(.logits), .rows)
+        let rows = rows(matrix, share(matrix.groups))
         for token in piece {
+            let out: UnsafeMutablePointer<Float>
             switch job.logits {
             case .none: return
-            case .last: projectToken(input, matrix, token, out: arena[.logits].floats)
-            case .all(let out): projectToken(input, matrix, token, out: out + job.positions[token] * matrix.rows)
+            case .last: out = arena[.logits].floats
+            case .all(let logits): out = logits + job.positions[token] * matrix.rows
+            }
+            projectToken(input, matrix, token, out: out)
+            if shape.scale != 1 { scale(out, rows, by: shape.scale) }
+            if shape.softcap != 0 {
+                table.pointee.soft_cap(out + rows.lowerBound, shape.softcap, rows.count, out + rows.lowerBound)
             }
         }
+    }
+
+    func scale(_ row: UnsafeMutablePointer<Float>, _ columns: Range<Int>, by factor: Float) {
+        for column in columns { row[column] *= factor }
     }
 
     /// One token's logits. With a quantised matrix its activations are two int8 digits, the second being what the first leaves: the
@@ -145,22 +181,40 @@ extension CPUOperations {
     private func product(
         _ input: Activation, _ matrix: Matrix, _ groups: Range<Int>, out: UnsafeMutablePointer<Float>, stride: Int, adding: Bool
     ) {
-        let buffer = buffer(input)
-        if groups.isEmpty || piece.isEmpty { return }
+        product(input, 0..<piece.count, matrix, groups, out: out, stride: stride, adding: adding)
+    }
+
+    /// The given groups of rows, of some rows of a piece's buffer, into as many rows of another from `first` on.
+    func product(
+        _ input: Activation, _ inputRows: Range<Int>, _ matrix: Matrix, _ groups: Range<Int>, into output: Activation, _ first: Int
+    ) {
+        product(
+            input, inputRows, matrix, groups, out: row(output, piece.lowerBound + first), stride: arena[output].width, adding: false
+        )
+    }
+
+    private func product(
+        _ input: Activation, _ inputRows: Range<Int>, _ matrix: Matrix, _ groups: Range<Int>, out: UnsafeMutablePointer<Float>,
+        stride: Int, adding: Bool
+    ) {
+        if groups.isEmpty || inputRows.isEmpty { return }
+        let first = inputRows.lowerBound
         var product = arguments(matrix, groups)
-        product.tokens = piece.count
+        product.tokens = inputRows.count
         if matrix.quantised {
-            product.values = UnsafePointer(buffer.values)
-            product.scales = UnsafePointer(buffer.scales)
-            product.sums = UnsafePointer(buffer.sums)
-            product.offsets = UnsafePointer(buffer.offsets)
+            let buffer = buffer(input)
+            let block = first * (buffer.width / Int(CKV_BLOCK))
+            product.values = UnsafePointer(buffer.values.map { $0 + first * buffer.width })
+            product.scales = UnsafePointer(buffer.scales.map { $0 + block })
+            product.sums = UnsafePointer(buffer.sums.map { $0 + block })
+            product.offsets = UnsafePointer(buffer.offsets.map { $0 + block })
         } else {
-            product.x = UnsafePointer(row(input, piece.lowerBound))
+            product.x = UnsafePointer(row(input, piece.lowerBound + first))
         }
         product.out = out
         product.out_stride = stride
         product.accumulate = adding
         matrix.product(&product)
-        for token in 0..<piece.count { add(matrix.bias, rows(matrix, groups), to: out + token * stride) }
+        for token in 0..<inputRows.count { add(matrix.bias, rows(matrix, groups), to: out + token * stride) }
     }
 }

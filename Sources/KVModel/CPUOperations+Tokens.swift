@@ -8,7 +8,7 @@ extension CPUOperations {
         return piece.lowerBound + share.lowerBound..<piece.lowerBound + share.upperBound
     }
 
-    package func embed(_ table: Table) throws(Stopped) {
+    package func embed(_ table: Table, scaledBy scale: Float) throws(Stopped) {
         // All of the chunk at once: there is no piece yet.
         try enter(.whole, writes: .init(.hidden))
         guard let tokens = job.tokens else { return }
@@ -16,6 +16,7 @@ extension CPUOperations {
             // Ids are checked against the vocabulary before a run.
             let id = Int(tokens[job.positions[token] - job.positions.lowerBound])
             table.dequantise(weights.row(id, of: table), row(.hidden, token), table.columns)
+            if scale != 1 { self.scale(row(.hidden, token), 0..<table.columns, by: scale) }
         }
     }
 
@@ -29,27 +30,58 @@ extension CPUOperations {
             try enter(.tokens, reads: .init(input), writes: .init(output))
         }
         for token in alone ? piece : own {
-            let target = row(output, token)
-            switch norm {
-            case .rootMeanSquare(let weight, let epsilon):
-                table.pointee.rms_norm(row(input, token), weights.values(weight), epsilon, weight.count, target)
-            case .layer(let weight, let bias, let epsilon):
-                table.pointee.layer_norm(
-                    row(input, token), weights.values(weight), weights.values(bias), epsilon, weight.count, target)
-            }
+            normalise(row(input, token), arena[output].width, by: norm, into: row(output, token))
             quantise(output, token)
         }
     }
 
-    package func rotate(_ activation: Activation) throws(Stopped) {
-        let rotary = geometry.rotary
+    package func normalise(_ input: Activation, by norm: Norm, addingTo output: Activation) throws(Stopped) {
+        let inputs = Hazards.Resources(input)
+        try enter(.tokens, reads: inputs, writes: inputs.union(.init(output)))
+        let width = arena[output].width
+        for token in own {
+            let row = row(input, token)
+            normalise(row, width, by: norm, into: row)
+            let target = self.row(output, token)
+            table.pointee.add(target, row, width, target)
+        }
+    }
+
+    package func normaliseHeads(of activation: Activation, by norm: Norm) throws(Stopped) {
+        try enter(.tokens, reads: .init(activation), writes: .init(activation))
+        let width = geometry.headDimension
+        for token in own {
+            let row = row(activation, token)
+            for column in stride(from: 0, to: arena[activation].width, by: width) {
+                normalise(row + column, width, by: norm, part: column, into: row + column)
+            }
+        }
+    }
+
+    /// - Parameter part: where the row's own weights begin, if the norm has more than one row's.
+    private func normalise(
+        _ x: UnsafePointer<Float>, _ width: Int, by norm: Norm, part: Int = 0, into out: UnsafeMutablePointer<Float>
+    ) {
+        switch norm {
+        case .rootMeanSquare(let weight, let epsilon):
+            let first = weight.count == width ? 0 : part
+            table.pointee.rms_norm(x, weights.values(weight) + first, epsilon, width, out)
+        case .layer(let weight, let bias, let epsilon):
+            let first = weight.count == width ? 0 : part
+            table.pointee.layer_norm(x, weights.values(weight) + first, weights.values(bias) + first, epsilon, width, out)
+        case .identity: out.update(from: x, count: width)
+        }
+    }
+
+    package func rotate(_ activation: Activation, by index: Int) throws(Stopped) {
+        let rotary = geometry.rotaries[index]
         let width = geometry.headDimension
         guard rotary.pairing == .adjacent else {
             try enter(.tokens, writes: .init(activation))
             for token in own {
                 let row = row(activation, token)
                 for head in 0..<arena[activation].width / width {
-                    table.pointee.rotate_halves(row + head * width, angles(token), rotary.pairs)
+                    table.pointee.rotate_halves(row + head * width, angles(index, token), rotary.pairs)
                 }
             }
             return
@@ -59,7 +91,7 @@ extension CPUOperations {
         let rows = ownRows[activation.rawValue]
         for token in piece {
             let row = row(activation, token)
-            let angles = angles(token)
+            let angles = angles(index, token)
             var first = rows.lowerBound
             while first < rows.upperBound {
                 let element = first % width
@@ -72,8 +104,8 @@ extension CPUOperations {
     }
 
     /// Cosine and sine of each pair at a token's position.
-    private func angles(_ token: Int) -> UnsafePointer<Float> {
-        UnsafePointer(angles.values + job.positions[token] * geometry.rotary.pairs * 2)
+    private func angles(_ rotary: Int, _ token: Int) -> UnsafePointer<Float> {
+        UnsafePointer(angles.tables[rotary] + job.positions[token] * geometry.rotaries[rotary].pairs * 2)
     }
 
     package func append(layer: Int) throws(Stopped) {

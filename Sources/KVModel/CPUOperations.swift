@@ -178,17 +178,20 @@ package struct AttentionWork: Sendable, Equatable {
     package var scores: Int
 }
 
-/// Rotary angles of all positions, [positions, pairs, 2]; shared by all teams.
+/// Rotary angles of all positions, [positions, pairs, 2] for each of a geometry's rotaries; shared by all teams.
 package final class Angles: @unchecked Sendable {
     // Immutable after init.
-    let values: UnsafeMutablePointer<Float>
+    let tables: [UnsafeMutablePointer<Float>]
     package let positions: Int
 
-    package init(_ rotary: Rotary, positions: Int) {
+    package init(_ rotaries: [Rotary], positions: Int) {
         self.positions = positions
-        values = .allocate(capacity: max(1, positions * rotary.pairs * 2))
-        rotary.angles(positions: positions, into: values)
+        tables = rotaries.map { rotary in
+            let table = UnsafeMutablePointer<Float>.allocate(capacity: max(1, positions * rotary.pairs * 2))
+            rotary.angles(positions: positions, into: table)
+            return table
+        }
     }
 
-    deinit { values.deallocate() }
+    deinit { for table in tables { table.deallocate() } }
 }

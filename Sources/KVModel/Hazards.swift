@@ -15,10 +15,11 @@ package struct Hazards {
         case whole
     }
 
-    /// A set of activations, and the cache.
+    /// A set of activations, the cache, and the tokens' choices of experts.
     package struct Resources: OptionSet {
         package let rawValue: UInt32
         package static let cache = Resources(rawValue: 1 << 31)
+        package static let choices = Resources(rawValue: 1 << 30)
         package init(rawValue: UInt32) { self.rawValue = rawValue }
         package init(_ activation: Activation) { rawValue = 1 << UInt32(activation.rawValue) }
     }

@@ -7,6 +7,8 @@ package final class Model: Sendable {
     package let architecture: any Architecture
 
     package var geometry: Geometry { architecture.geometry }
+    /// The architecture's, as the file has it.
+    package var name: String { (try? file.metadata.string("general.architecture")) ?? type(of: architecture).names[0] }
 
     /// - Throws: `ModelError` naming the key or tensor at fault.
     /// - Parameter type: what float matrices are quantised to; nil: they stay as they are.

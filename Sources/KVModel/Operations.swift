@@ -1,6 +1,12 @@
 /// The buffers of a forward pass. `hidden` and `query` hold a rank's whole chunk, the others one piece of it.
 package enum Activation: Int, Sendable, CaseIterable {
     case hidden, normed, query, key, value, attended, gate, up, logits
+    /// What a block adds to hidden, where that is normalised or weighed first.
+    case update
+    /// Scores of the experts, and of the one that all tokens share.
+    case router, sharedWeight
+    /// Rows of tokens by expert: what an expert gets, its feed-forward block's inner rows, and what comes out.
+    case expertInput, expertGate, expertUp, expertOutput
 }
 
 /// A matrix and where its products go.
@@ -20,6 +26,54 @@ package enum Norm: Sendable {
     case rootMeanSquare(weight: Vector, epsilon: Float)
     /// (x − mean) / √variance · weight + bias.
     case layer(weight: Vector, bias: Vector, epsilon: Float)
+    /// x as it is.
+    case identity
+}
+
+/// What a feed-forward block's gate goes through before it is multiplied.
+package enum Gate: Sendable {
+    case silu
+    /// GELU in its tanh form.
+    case geluTanh
+}
+
+/// What a feed-forward block without a gate goes through.
+package enum Nonlinearity: Sendable {
+    /// The exact one.
+    case gelu
+    case geluTanh
+}
+
+/// What a product is multiplied by before it is added.
+package enum Weighting: Sendable {
+    case constant(Float)
+    /// The constant times the sigmoid of the token's `sharedWeight`.
+    case sigmoid(Float)
+}
+
+/// What logits go through at last: multiplied, then capped.
+package struct LogitShape: Sendable {
+    package var scale: Float = 1
+    /// softcap · tanh(x / softcap); 0: they stay.
+    package var softcap: Float = 0
+
+    package init() {}
+}
+
+/// The experts of a layer: feed-forward blocks of which each token uses those few that its router scores highest, weighed by the softmax of
+/// the scores.
+package struct Experts: Sendable {
+    /// Normed rows to `router` and, where the shared expert is weighed, `sharedWeight`; in float whatever the activations.
+    let router: [Projection]
+    let gate, up, down: [Matrix]
+    /// Of each token.
+    let used: Int
+    /// The weights of the chosen sum to 1; otherwise those of all experts do.
+    let renormalises: Bool
+    /// Of all weights.
+    let scale: Float
+
+    var count: Int { gate.count }
 }
 
 /// What an architecture may ask for. A rank's tokens (its chunk) are handled in pieces, so that scratch stays in the cache whatever the chunk.
@@ -31,28 +85,36 @@ package protocol Operations: AnyObject {
     var prunesLastLayer: Bool { get }
     /// Makes piece `index` the one that the following operations work on.
     func begin(piece index: Int)
-    /// hidden = the tokens' rows of `table`.
-    func embed(_ table: Table) throws(Stopped)
+    /// hidden = scale · the tokens' rows of `table`.
+    func embed(_ table: Table, scaledBy scale: Float) throws(Stopped)
     /// output = norm(input).
     func normalise(_ input: Activation, by norm: Norm, into output: Activation) throws(Stopped)
+    /// output += norm(input); the input is lost.
+    func normalise(_ input: Activation, by norm: Norm, addingTo output: Activation) throws(Stopped)
+    /// Each head of `query` or `key` = norm(head), in place. The norm's weights are one head's, or each head's own.
+    func normaliseHeads(of activation: Activation, by norm: Norm) throws(Stopped)
     /// Each projection's output = its matrix · input. Wherever a matrix has a bias, its products have it too.
     func multiply(_ input: Activation, by projections: [Projection]) throws(Stopped)
-    /// output += matrix · input.
-    func multiply(_ input: Activation, by matrix: Matrix, addingTo output: Activation) throws(Stopped)
-    /// Rotary embedding of every head of `query` or `key`, in place.
-    func rotate(_ activation: Activation) throws(Stopped)
+    /// output += weight · (matrix · input).
+    func multiply(_ input: Activation, by matrix: Matrix, weighted: Weighting, addingTo output: Activation) throws(Stopped)
+    /// Rotary embedding of every head of `query` or `key`, in place, by one of the geometry's rotaries.
+    func rotate(_ activation: Activation, by rotary: Int) throws(Stopped)
     /// Writes key and value of the piece to the cache's rows of `layer`.
     func append(layer: Int) throws(Stopped)
-    /// attended = causal attention of `query` over the cache's rows of `layer`.
+    /// attended = causal attention of `query` over the cache's rows of `layer`, as far as the geometry's window for it reaches.
     func attend(layer: Int) throws(Stopped)
-    /// gate = silu(gate · input) · (up · input), the feed-forward block's SwiGLU; both matrices have the same shape.
-    func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix) throws(Stopped)
-    /// gate = gelu(up · input), the feed-forward block's without a gate.
-    func multiplyActivated(_ input: Activation, up: Matrix) throws(Stopped)
+    /// gate = form(gate · input) · (up · input), a feed-forward block's SwiGLU or GeGLU; both matrices have the same shape.
+    func multiplyGated(_ input: Activation, gate: Matrix, up: Matrix, _ form: Gate) throws(Stopped)
+    /// gate = form(up · input), the feed-forward block's without a gate.
+    func multiplyActivated(_ input: Activation, up: Matrix, _ form: Nonlinearity) throws(Stopped)
+    /// Chooses each token's experts by `router`, and brings its row of the input through the gated half of their blocks.
+    func multiply(_ input: Activation, by experts: Experts) throws(Stopped)
+    /// output += scale · the weighted sum of the chosen experts' blocks, in the order of their scores.
+    func addExperts(_ experts: Experts, scaledBy scale: Float, to output: Activation) throws(Stopped)
     /// Drops all tokens whose logits nobody asked for.
     func keepLogitsTokens()
-    /// The tokens' logits = matrix · input.
-    func project(_ input: Activation, by matrix: Matrix) throws(Stopped)
+    /// The tokens' logits = shape(matrix · input).
+    func project(_ input: Activation, by matrix: Matrix, shape: LogitShape) throws(Stopped)
     /// Waits until all of the team's workers have come here, with all that they wrote.
     func synchronise() throws(Stopped)
     /// The worker that this instance stands for, 0 being the one that speaks with other ranks.
@@ -73,6 +135,13 @@ package protocol Attention: AnyObject {
     func exchange(layer: Int, on operations: any Operations) throws(Stopped)
     /// Attention of the piece's queries.
     func attend(layer: Int, on operations: any Operations) throws(Stopped)
+}
+
+extension Operations {
+    /// output = matrix · input.
+    package func multiply(_ input: Activation, by matrix: Matrix, into output: Activation) throws(Stopped) {
+        try multiply(input, by: [Projection(matrix, output)])
+    }
 }
 
 extension Attention {

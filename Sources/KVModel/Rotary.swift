@@ -10,8 +10,8 @@ package struct Rotary: Sendable, Equatable {
         case none
         /// All angles divided by the factor.
         case linear(factor: Double)
-        /// YaRN (Peng et al. 2023): low frequencies interpolated, high ones kept, a ramp between, and a larger magnitude.
-        case yarn(factor: Double, original: Int, betaFast: Double, betaSlow: Double, attention: Double)
+        /// YaRN (Peng et al. 2023): low frequencies interpolated, high ones kept, a ramp between, and a larger magnitude, 1 + 0.1 ln(factor).
+        case yarn(factor: Double, original: Int, betaFast: Double, betaSlow: Double)
     }
     package enum Pairing: Sendable, Equatable {
         /// Elements 2i and 2i+1 (llama's GGUF order).
@@ -24,8 +24,13 @@ package struct Rotary: Sendable, Equatable {
     package var base: Double
     package var scaling: Scaling
     package var pairing: Pairing
-    /// Divisors of the frequencies (`rope_freqs.weight`), empty for none.
+    /// Divisors of the frequencies (`rope_freqs.weight`, `rope_factors_short.weight`), empty for none.
     package var factors: [Float]
+    /// The same for contexts above `original` positions (LongRoPE, `rope_factors_long.weight`); empty where all contexts are alike.
+    package var longFactors: [Float] = []
+    package var original = 0
+    /// Of all sines and cosines, beside what the scaling brings.
+    package var magnitude = 1.0
 
     package init(dimension: Int, base: Double, scaling: Scaling, pairing: Pairing, factors: [Float]) {
         self.dimension = dimension
@@ -37,10 +42,11 @@ package struct Rotary: Sendable, Equatable {
 
     package var pairs: Int { dimension / 2 }
 
-    /// Cosine and sine, alternating: [positions, pairs, 2]. Frequencies are rounded to float32 as the reference implementations do; the rest
-    /// is double. Cost: two trigonometric calls per position and pair.
+    /// Cosine and sine, alternating: [positions, pairs, 2], `positions` being the context. Frequencies are rounded to float32 as the
+    /// reference implementations do; the rest is double. Cost: two trigonometric calls per position and pair.
     package func angles(positions: Int, into out: UnsafeMutablePointer<Float>) {
-        let (frequencies, magnitude) = frequencies()
+        let (frequencies, scale) = frequencies(positions)
+        let magnitude = magnitude * scale
         for position in 0..<positions {
             let row = out + position * pairs * 2
             for pair in 0..<pairs {
@@ -51,8 +57,12 @@ package struct Rotary: Sendable, Equatable {
         }
     }
 
+    /// What YaRN multiplies sines and cosines by.
+    static func yarnMagnitude(_ factor: Double) -> Double { 1 + 0.1 * max(0, log(factor)) }
+
     /// The turn per position of each pair, and the factor of all sines and cosines.
-    private func frequencies() -> ([Double], Double) {
+    private func frequencies(_ context: Int) -> ([Double], Double) {
+        let factors = !longFactors.isEmpty && context > original ? longFactors : factors
         let plain = (0..<pairs).map { pair -> Double in
             let frequency = Double(Float(1.0 / pow(base, Double(2 * pair) / Double(dimension))))
             return factors.isEmpty ? frequency : Double(Float(frequency) / factors[pair])
@@ -62,7 +72,7 @@ package struct Rotary: Sendable, Equatable {
             return (plain, 1)
         case .linear(let factor):
             return (plain.map { $0 / factor }, 1)
-        case .yarn(let factor, let original, let betaFast, let betaSlow, let attention):
+        case .yarn(let factor, let original, let betaFast, let betaSlow):
             // The pair that turns `beta` times over the original context.
             func boundary(_ beta: Double) -> Double {
                 Double(dimension) * log(Double(original) / (beta * 2 * Double.pi)) / (2 * log(base))
@@ -73,7 +83,7 @@ package struct Rotary: Sendable, Equatable {
                 let ramp = min(1, max(0, (Double(pair) - low) / max(0.001, high - low)))
                 return frequency * (1 - ramp) + frequency / factor * ramp
             }
-            return (scaled, attention * (1 + 0.1 * log(factor)))
+            return (scaled, Self.yarnMagnitude(factor))
         }
     }
 }

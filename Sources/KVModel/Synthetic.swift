@@ -17,7 +17,7 @@ package struct SyntheticError: Error, CustomStringConvertible, Sendable, Equatab
 /// pack it. Weights have mean 0 and the standard deviation 1 / √columns, norms are 1: each layer adds about as much to the residual
 /// stream, whatever the depth. It answers nonsense, and has no tokenizer.
 package struct Synthetic: Sendable, Equatable {
-    /// What the architecture's buffers and costs depend on. The head dimension is width / heads.
+    /// What the architecture's buffers and costs depend on. The head dimension is width / heads, if the preset has none of its own.
     package struct Sizes: Sendable, Equatable {
         package var layers, width, heads, keyValueHeads, feedForward, vocabulary, context: Int
     }
@@ -91,8 +91,11 @@ package struct Synthetic: Sendable, Equatable {
         try require(sizes.width % block == 0, "width", sizes.width, "type \(typeName) needs a multiple of \(block)")
         try require(sizes.feedForward % block == 0, "ffn", sizes.feedForward, "type \(typeName) needs a multiple of \(block)")
         try require(
-            sizes.width % (2 * sizes.heads) == 0, "heads", sizes.heads,
+            preset.headDimension != nil || sizes.width % (2 * sizes.heads) == 0, "heads", sizes.heads,
             "the width, \(sizes.width), must be an even number for each head")
+        try require(
+            sizes.heads * headDimension % block == 0, "heads", sizes.heads,
+            "each has \(headDimension) elements, type \(typeName) needs a multiple of \(block)")
         try require(
             headDimension <= 256, "heads", sizes.heads, "each would have \(headDimension) elements of the width, more than 256")
         try require(
@@ -100,7 +103,7 @@ package struct Synthetic: Sendable, Equatable {
             "\(sizes.heads) heads must share the key/value heads evenly")
     }
 
-    package var headDimension: Int { sizes.width / sizes.heads }
+    package var headDimension: Int { preset.head(sizes) }
     private var typeName: String { type.name.lowercased() }
 
     /// Sizes that are not the preset's, as `,key=value`.

@@ -91,6 +91,8 @@ package final class Weights: @unchecked Sendable {
     private(set) var mappedTables: [MappedTable] = []
     private(set) var vectors: [PackedVector] = []
     private var known: [String: Matrix] = [:]
+    /// Names of the tensors that somebody has asked for.
+    private var declared: Set<String> = []
     private var layout = Layout()
     private var mappedLayout = Layout()
 
@@ -121,10 +123,16 @@ package final class Weights: @unchecked Sendable {
     func all(are type: TensorType) -> Bool { matrices.allSatisfy { $0.format.pointee.type == type.rawValue } }
 
     package func has(_ name: String) -> Bool { file.tensor(name) != nil }
+    /// Elements of a tensor, 0 where there is none.
+    func count(_ name: String) -> Int { file.tensor(name)?.elements ?? 0 }
 
-    /// - Throws: `ModelError` when the file holds a tensor that we would have to skip.
-    package func refuse(_ name: String, because reason: String) throws(ModelError) {
-        if has(name) { throw ModelError(.unsupported, "\(file.path): tensor \(name): \(reason)") }
+    /// What the file holds and the architecture did not declare would be left out of the computation.
+    /// - Throws: `ModelError` naming the first such tensor.
+    func refuseUndeclared(by architecture: String) throws(ModelError) {
+        guard let tensor = file.tensors.first(where: { !declared.contains($0.name) }) else { return }
+        throw ModelError(
+            .unsupported,
+            "\(file.path): tensor \(tensor.name) is no part of the architecture \(architecture) as this build computes it")
     }
 
     // MARK: Declaring
@@ -133,9 +141,24 @@ package final class Weights: @unchecked Sendable {
         try vector(name, of: count, 0..<count)
     }
 
-    /// Some elements of a vector of `total`.
+    /// A vector of zeros that no file holds.
+    package func zeros(count: Int) -> Vector {
+        let vector = Vector(offset: layout.reserve(count * MemoryLayout<Float>.stride), count: count)
+        vectors.append(PackedVector(vector: vector, values: [Float](repeating: 0, count: count)))
+        return vector
+    }
+
+    /// All elements of a tensor, now: what no operation reads from a copy.
+    func floats(_ name: String, count: Int) throws(ModelError) -> [Float] {
+        let info = try tensor(name, [count])
+        return file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: count)
+    }
+
+    /// Some elements of a vector of `total`, which may be several rows of a tensor.
     private func vector(_ name: String, of total: Int, _ range: Range<Int>) throws(ModelError) -> Vector {
-        let info = try tensor(name, [total])
+        var dimensions = [total]
+        if let info = file.tensor(name), info.dimensions.count > 1, info.elements == total { dimensions = info.dimensions }
+        let info = try tensor(name, dimensions)
         let values = file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: total)
         let vector = Vector(offset: layout.reserve(range.count * MemoryLayout<Float>.stride), count: range.count)
         vectors.append(PackedVector(vector: vector, values: Array(values[range])))
@@ -163,35 +186,57 @@ package final class Weights: @unchecked Sendable {
         return Table(place: place, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
     }
 
-    package func matrix(_ name: String, columns: Int, rows: Int, bias: String? = nil) throws(ModelError) -> Matrix {
-        try matrix(name, columns: columns, of: rows, rows: 0..<rows, bias: bias)
+    package func matrix(
+        _ name: String, columns: Int, rows: Int, bias: String? = nil, float: Bool = false
+    ) throws(ModelError) -> Matrix {
+        try matrix(name, columns: columns, of: rows, rows: 0..<rows, bias: bias, float: float)
+    }
+
+    /// The matrices of a tensor [columns, rows, count].
+    package func matrices(_ name: String, columns: Int, rows: Int, count: Int) throws(ModelError) -> [Matrix] {
+        let info = try tensor(name, [columns, rows, count])
+        var matrices: [Matrix] = []
+        for index in 0..<count {
+            matrices.append(try matrix(info, rows: index * rows..<(index + 1) * rows, bias: nil, float: false))
+        }
+        return matrices
     }
 
     /// Some rows of a tensor of `total`, as a matrix of its own: parts that are multiplied apart (query, key and value of one tensor).
-    /// - Parameter bias: the tensor, [total], that is added to the products.
+    /// - Parameters:
+    ///   - bias: the tensor, [total], that is added to the products.
+    ///   - float: the matrix takes float activations whatever its format.
     package func matrix(
-        _ name: String, columns: Int, of total: Int, rows range: Range<Int>, bias: String? = nil
+        _ name: String, columns: Int, of total: Int, rows range: Range<Int>, bias: String? = nil, float: Bool = false
     ) throws(ModelError) -> Matrix {
-        let key = "\(name) \(range) \(bias ?? "")"
+        let key = "\(name) \(range) \(bias ?? "") \(float)"
         if let matrix = known[key] { return matrix }
-        let info = try tensor(name, [columns, total])
+        // A vector is a matrix of one row.
+        let isVector = total == 1 && file.tensor(name)?.dimensions == [columns]
+        let info = try tensor(name, isVector ? [columns] : [columns, total])
+        let bias = try bias.map { name throws(ModelError) in try vector(name, of: total, range) }
+        let matrix = try matrix(info, rows: range, bias: bias, float: float)
+        known[key] = matrix
+        return matrix
+    }
+
+    private func matrix(_ info: TensorInfo, rows range: Range<Int>, bias: Vector?, float: Bool) throws(ModelError) -> Matrix {
         let rows = range.count
-        let (source, format) = try source(of: info)
-        let exact = activations == .float && format.pointee.quantised
+        let columns = info.columns
+        let (source, format) = try source(of: info, isKept: float)
+        let exact = (float || activations == .float) && format.pointee.quantised
         guard let target = exact ? ckv_format_of(CKV_F32.rawValue) : format,
             let product = kernels.product(target), let packedBytes = target.pointee.packed_bytes
         else { throw unsupported(info) }
         let groups = (rows + Int(CKV_GROUP) - 1) / Int(CKV_GROUP)
         let groupBytes = packedBytes(columns)
         let matrix = Matrix(
-            name: name, rows: rows, columns: columns, quantised: target.pointee.quantised,
-            bias: try bias.map { name throws(ModelError) in try vector(name, of: total, range) },
+            name: info.name, rows: rows, columns: columns, quantised: target.pointee.quantised, bias: bias,
             offset: layout.reserve(groups * groupBytes), packedBytes: groups * groupBytes, product: product)
         matrices.append(
             PackedMatrix(
                 matrix: matrix, rows: source.from(range.lowerBound), format: format, target: target,
                 groupBytes: groupBytes))
-        known[key] = matrix
         if matrix.quantised { needsInt8 = true } else { needsFloat = true }
         return matrix
     }
@@ -200,6 +245,7 @@ package final class Weights: @unchecked Sendable {
         guard let info = file.tensor(name) else {
             throw ModelError(.missingTensor, "\(file.path): tensor \(name) is missing")
         }
+        declared.insert(name)
         guard info.dimensions == dimensions else {
             throw ModelError(
                 .badShape, "\(file.path): tensor \(name) has dimensions \(info.dimensions); \(dimensions) expected")
@@ -222,10 +268,11 @@ package final class Weights: @unchecked Sendable {
     }
 
     /// A matrix's rows and their format: the file's, or `type` where that is asked for and the file's are floats.
-    private func source(of info: TensorInfo) throws(ModelError) -> (TensorRows, UnsafePointer<ckv_format>) {
+    /// - Parameter isKept: the file's, whatever is asked for.
+    private func source(of info: TensorInfo, isKept: Bool) throws(ModelError) -> (TensorRows, UnsafePointer<ckv_format>) {
         let format = try format(of: info)
         let rows = try rows(of: info, format)
-        guard let type, type != info.type, !format.pointee.quantised else { return (rows, format) }
+        guard let type, !isKept, type != info.type, !format.pointee.quantised else { return (rows, format) }
         guard let target = ckv_format_of(type.rawValue) else { throw ModelError(.unsupportedTensorType, "no type \(type)") }
         guard info.columns % Int(target.pointee.block) == 0 else {
             throw ModelError(

@@ -79,7 +79,7 @@ package struct Opening {
 
     func information(link: Configuration.Link, notices more: [String]) -> Engine.Information {
         Engine.Information(
-            modelPath: file.path, architecture: type(of: model.architecture).names[0], kernels: model.weights.kernels.name,
+            modelPath: file.path, architecture: model.name, kernels: model.weights.kernels.name,
             contextLength: contextLength, ranks: placement.ranks.count,
             threadsPerRank: placement.ranks.first?.cpus.count ?? 0, cpus: placement.ranks.map(\.cpus), link: link,
             memory: memory, notices: notices + more)

@@ -28,16 +28,18 @@ struct Dump: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let engine = try await Session.open(
-            try engine.configuration(try model.source()), progress: true, verbose: false, log: engine.log)
-        let ids = try ids(engine)
+        var configuration = try self.engine.configuration(try model.source())
+        let given = try tokens.map(Self.ids)
+        // As many positions as it takes: some models' rotary factors depend on how many there are.
+        if let given, configuration.contextLength == 0 { configuration.contextLength = max(1, given.count + greedy) }
+        let engine = try await Session.open(configuration, progress: true, verbose: false, log: self.engine.log)
+        let ids = if let given { given } else { try engine.tokenize(try prompt.text(), parseSpecial: true) }
         try await engine.withRanks { [output, greedy] ranks, _ in
             try Self.write(ranks, ids, greedy: greedy, to: output)
         }
     }
 
-    private func ids(_ engine: Engine) throws -> [Int32] {
-        guard let tokens else { return try engine.tokenize(try prompt.text(), parseSpecial: true) }
+    private static func ids(_ tokens: String) throws -> [Int32] {
         let ids = tokens.split(separator: ",", omittingEmptySubsequences: false).map { Int32($0.filter { $0 != " " }) }
         guard !ids.contains(nil) else { throw Failure.usage("--tokens is \"\(tokens)\"; it must be token ids apart by commas") }
         return ids.compactMap { $0 }
@@ -89,7 +91,7 @@ struct Dump: AsyncParsableCommand {
 
     /// Adjacent pairs to Hugging Face's halves, within each row's rotated elements.
     private static func halve(_ rows: inout [Float], _ geometry: Geometry) {
-        guard geometry.rotary.pairing == .adjacent else { return }
+        guard geometry.interleavesKeys else { return }
         let pairs = geometry.rotary.pairs
         for start in stride(from: 0, to: rows.count, by: geometry.headDimension) {
             let row = rows[start..<start + 2 * pairs]

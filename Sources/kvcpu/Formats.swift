@@ -33,6 +33,13 @@ struct Formats: ParsableCommand {
         let title: String
         let items: [String]
         var note = ""
+        /// What each item is, for the table.
+        var summaries: [String] = []
+
+        var text: String {
+            zip(items, summaries).map { "\($0) (\($1))" }.joined(separator: "; ")
+                + (summaries.isEmpty ? items.joined(separator: ", ") : "") + (note.isEmpty ? "" : " (\(note))")
+        }
     }
 
     private static var rows: [Row] {
@@ -40,7 +47,9 @@ struct Formats: ParsableCommand {
         let classes = GGUFFile.folderClasses.filter { architectures.contains($0.architecture) }.map(\.modelClass)
         let kinds = Registries.tokenizers.map { "\($0.name): \($0.what)" }
         return [
-            Row(name: "architectures", title: "architectures", items: architectures),
+            Row(
+                name: "architectures", title: "architectures", items: architectures,
+                summaries: Architectures.all.flatMap { type in type.names.map { _ in type.summary } }),
             Row(name: "safetensors", title: "folders of safetensors", items: classes, note: "weights F32, F16, BF16"),
             Row(name: "weights", title: "weights", items: Kernels.formatNames),
             Row(
@@ -57,7 +66,7 @@ struct Formats: ParsableCommand {
     /// As it stands in README.md.
     static var table: String {
         rows.reduce("| | |\n|---|---|\n") { table, row in
-            table + "| \(row.title) | \(row.items.joined(separator: ", "))\(row.note.isEmpty ? "" : " (\(row.note))") |\n"
+            table + "| \(row.title) | \(row.text) |\n"
         }
     }
 }

@@ -321,10 +321,10 @@ static void check_elements(void) {
     for (size_t i = 0; i < COUNT(counts); i++) {
         const size_t n = counts[i], bytes = n * sizeof(float);
         // Up to e^200 and down to e^-200.
-        float *a = random_floats(n, 5), *b = random_floats(n, 1), *out[7][2];
+        float *a = random_floats(n, 5), *b = random_floats(n, 1), *out[11][2];
         for (int k = 0; k < 2; k++) {
             const ckv_table *by = k ? table : scalar;
-            for (int f = 0; f < 7; f++) memcpy(out[f][k] = room(bytes), a, bytes);
+            for (int f = 0; f < 11; f++) memcpy(out[f][k] = room(bytes), a, bytes);
             by->rms_norm(a, b, 1e-5f, n, out[0][k]);
             by->silu_product(out[1][k], b, n, out[1][k]);
             by->add(a, b, n, out[2][k]);
@@ -332,9 +332,14 @@ static void check_elements(void) {
             by->rotate_halves(out[4][k], b, n / 2);
             by->layer_norm(a, b, b, 1e-5f, n, out[5][k]);
             by->gelu(out[6][k], n, out[6][k]);
+            by->gelu_tanh(out[7][k], n, out[7][k]);
+            by->gelu_tanh_product(out[8][k], b, n, out[8][k]);
+            by->soft_cap(out[9][k], 30, n, out[9][k]);
+            by->add_scaled(b, 0.7f, n, out[10][k]);
         }
-        const char *names[] = {"rms_norm", "silu_product", "add", "rotate_pairs", "rotate_halves", "layer_norm", "gelu"};
-        for (int f = 0; f < 7; f++) {
+        const char *names[] = {"rms_norm", "silu_product", "add", "rotate_pairs", "rotate_halves", "layer_norm", "gelu", "gelu_tanh",
+                               "gelu_tanh_product", "soft_cap", "add_scaled"};
+        for (int f = 0; f < 11; f++) {
             same(out[f][0], out[f][1], bytes, "%s of %zu", names[f], n);
             free(out[f][0]);
             free(out[f][1]);

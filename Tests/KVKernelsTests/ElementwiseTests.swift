@@ -139,6 +139,59 @@ final class ElementwiseTests: XCTestCase {
         }
     }
 
+    func testGELUTanh() {
+        func truth(_ x: Double) -> Double { 0.5 * x * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x))) }
+        each([1, 7, 8, 16, 33, 160, 1000]) { count, large, small, table in
+            for x in [large, small] {
+                var (out, product) = (x, x)
+                var (reference, productReference) = (x, x)
+                table.pointee.gelu_tanh(out, count, &out)
+                table.pointee.gelu_tanh_product(product, large, count, &product)
+                Tables.scalar.pointee.gelu_tanh(x, count, &reference)
+                Tables.scalar.pointee.gelu_tanh_product(x, large, count, &productReference)
+                XCTAssertEqual(out.map(\.bitPattern), reference.map(\.bitPattern), Tables.name(table))
+                XCTAssertEqual(product.map(\.bitPattern), productReference.map(\.bitPattern), Tables.name(table))
+                for i in 0..<count {
+                    XCTAssertEqual(Double(out[i]), truth(Double(x[i])), accuracy: 4e-7 * max(1, abs(Double(x[i]))))
+                    XCTAssertEqual(product[i], out[i] * large[i])
+                }
+            }
+        }
+        for table in Tables.all {
+            let x: [Float] = [0, 1e30, -1e30, .infinity, -.infinity, .nan, 1e-38]
+            var out = x
+            var reference = x
+            table.pointee.gelu_tanh(x, x.count, &out)
+            Tables.scalar.pointee.gelu_tanh(x, x.count, &reference)
+            XCTAssertEqual(out.map(\.bitPattern), reference.map(\.bitPattern), Tables.name(table))
+            XCTAssertEqual(Array(out.prefix(4)), [0, 1e30, 0, .infinity])
+            XCTAssertTrue(out[4].isNaN && out[5].isNaN)
+        }
+    }
+
+    func testSoftCap() {
+        each([1, 7, 8, 33, 1000]) { count, x, _, table in
+            for cap in [Float(5), 30] {
+                var out = x
+                var reference = x
+                table.pointee.soft_cap(out, cap, count, &out)
+                Tables.scalar.pointee.soft_cap(x, cap, count, &reference)
+                XCTAssertEqual(out.map(\.bitPattern), reference.map(\.bitPattern), Tables.name(table))
+                for i in 0..<count {
+                    XCTAssertEqual(Double(out[i]), Double(cap) * tanh(Double(x[i]) / Double(cap)), accuracy: 1e-6 * Double(cap))
+                }
+            }
+        }
+    }
+
+    func testAddScaled() {
+        each([1, 9, 64, 77]) { count, a, b, table in
+            var out = a
+            table.pointee.add_scaled(b, 0.3, count, &out)
+            XCTAssertEqual(out, zip(a, b).map { $0.addingProduct($1, 0.3) }, Tables.name(table))
+        }
+    }
+
     func testSilu() {
         each([1, 7, 8, 160, 1000]) { count, gate, up, table in
             var out = gate

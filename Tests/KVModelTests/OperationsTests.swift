@@ -35,7 +35,7 @@ final class OperationsTests: XCTestCase {
             arena.reset()
             let operations = CPUOperations(
                 weights: weights, geometry: model.geometry, arena: arena, caches: CacheSet(cache, readers: 1),
-                angles: Angles(model.geometry.rotary, positions: cache.capacity), team: team, worker: 0)
+                angles: Angles(model.geometry.rotaries, positions: cache.capacity), team: team, worker: 0)
             try tokens.withUnsafeBufferPointer { buffer in
                 var job = CPUOperations.Job()
                 job.positions = Positions(0..<buffer.count)
@@ -43,7 +43,7 @@ final class OperationsTests: XCTestCase {
                 job.tokens = buffer.baseAddress
                 job.logits = .last
                 operations.prepare(job)
-                try operations.embed(embedding)
+                try operations.embed(embedding, scaledBy: 1)
                 operations.begin(piece: 0)
                 try body(operations)
             }
@@ -69,7 +69,7 @@ final class OperationsTests: XCTestCase {
                 func products(_ matrix: Matrix) throws -> [UInt32] {
                     try bench.logits([7], count: matrix.rows) { operations in
                         try operations.normalise(.hidden, by: norm, into: .normed)
-                        try operations.project(.normed, by: matrix)
+                        try operations.project(.normed, by: matrix, shape: LogitShape())
                     }.map(\.bitPattern)
                 }
                 let expected = try products(whole)
@@ -111,11 +111,11 @@ final class OperationsTests: XCTestCase {
         for tokens in [[Int32(11)], [5, 399, 42]] {
             let logits = try bench.logits(tokens, count: 125) { operations in
                 try operations.normalise(.hidden, by: norm, into: .normed)
-                try operations.multiplyActivated(.normed, up: up)
-                try operations.multiply(.gate, by: down, addingTo: .hidden)
+                try operations.multiplyActivated(.normed, up: up, .gelu)
+                try operations.multiply(.gate, by: down, weighted: .constant(1), addingTo: .hidden)
                 operations.keepLogitsTokens()
                 operations.begin(piece: 0)
-                try operations.project(.hidden, by: output)
+                try operations.project(.hidden, by: output, shape: LogitShape())
             }
             let table = try values("token_embd.weight", file)
             let token = Int(tokens[tokens.count - 1])

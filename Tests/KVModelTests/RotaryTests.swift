@@ -48,7 +48,7 @@ final class RotaryTests: XCTestCase {
     func testYarnEnds() {
         let plain = Rotary(dimension: 128, base: 10_000, scaling: .none, pairing: .adjacent, factors: [])
         var yarn = plain
-        yarn.scaling = .yarn(factor: 4, original: 4096, betaFast: 32, betaSlow: 1, attention: 1)
+        yarn.scaling = .yarn(factor: 4, original: 4096, betaFast: 32, betaSlow: 1)
         let magnitude = Float(1 + 0.1 * log(4.0))
         let a = angles(plain, 9)
         let b = angles(yarn, 9)

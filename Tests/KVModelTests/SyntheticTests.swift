@@ -50,6 +50,7 @@ final class SyntheticTests: XCTestCase {
         let known = [
             "llama-7b": 6.738e9, "llama-13b": 13.016e9, "llama-30b": 32.53e9, "llama3-8b": 8.030e9, "smollm2-135m": 134.5e6,
             "falcon-1b": 1.312e9, "falcon-7b": 7.217e9, "falcon-40b": 41.84e9,
+            "mixtral-8x7b": 46.70e9, "qwen3-8b": 8.191e9, "qwen3-30b-a3b": 30.53e9, "gemma2-2b": 2.614e9,
         ]
         XCTAssertEqual(Set(Synthetic.Preset.all.map(\.name)), Set(known.keys))
         for (name, count) in known {
@@ -92,7 +93,7 @@ final class SyntheticTests: XCTestCase {
                 XCTAssertEqual(geometry.embedding, preset.sizes.width)
                 XCTAssertEqual(geometry.heads, preset.sizes.heads)
                 XCTAssertEqual(geometry.keyValueHeads, preset.sizes.keyValueHeads)
-                XCTAssertEqual(geometry.headDimension, preset.sizes.width / preset.sizes.heads)
+                XCTAssertEqual(geometry.headDimension, synthetic.headDimension)
                 XCTAssertEqual(geometry.feedForward, preset.sizes.feedForward)
                 XCTAssertEqual(geometry.vocabulary, preset.sizes.vocabulary)
                 XCTAssertEqual(geometry.contextLength, preset.sizes.context)

@@ -13,7 +13,7 @@ final class AllocationTests: XCTestCase {
             throw XCTSkip("unoptimised Swift keeps closures and tuples on the heap: counted in release")
         #else
             try XCTSkipUnless(malloc_count_works(), "allocations cannot be counted in this build")
-            for name in ["q-llama-q8_0", "falcon-7b"] { try count(name) }
+            for name in ["q-llama-q8_0", "falcon-7b", "qwen2moe", "gemma2"] { try count(name) }
         #endif
     }
 

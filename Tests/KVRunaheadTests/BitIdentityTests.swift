@@ -85,6 +85,80 @@ final class BitIdentityTests: XCTestCase {
             TestModels.fixture("llama-mha-tied-rope3"), .int8, tokens: fixtureTokens("llama-mha-tied-rope3"), Matrix())
     }
 
+    /// What the other architectures bring: windows, soft caps, norms of queries and keys and behind blocks, experts, other rotary embeddings;
+    /// each with several partitions of 1, 2, 3 and 5 ranks, and with every strategy.
+    func testArchitectures() throws {
+        let names = ["mistral-swa", "mixtral", "qwen2", "qwen2moe", "qwen3", "gemma2", "gemma3", "phi3", "gptneox", "olmo2"]
+        for name in names {
+            let tokens = try fixtureTokens(name)
+            var matrix = Matrix()
+            matrix.ranks = [1, 2, 3, 5]
+            matrix.threads = [2]
+            matrix.random = 3
+            matrix.links = [.shared]
+            matrix.caches = [.f16]
+            matrix.steps = 6
+            try check(TestModels.fixture(name), .int8, tokens: tokens, matrix)
+
+            try checkStrategies(TestModels.model(TestModels.fixture(name), .int8), name, tokens)
+        }
+    }
+
+    private func checkStrategies(_ model: Model, _ name: String, _ tokens: [Int32]) throws {
+        var configuration = Configuration(model: "")
+        configuration.cacheElement = .f32
+        configuration.threadsPerRank = 1
+        configuration.link = .ring
+        let alone = try TestModels.ranks(model, configuration, context: tokens.count + 6)
+        let expected = try RunBits(alone, tokens, strategy: .sequential, steps: 6)
+        XCTAssertTrue(expected.logits.allSatisfy { Float(bitPattern: $0).isFinite }, name)
+        XCTAssertGreaterThan(Set(expected.logits).count, 100, name)
+        alone.shutdown()
+        for ranks in [2, 3, 5] {
+            configuration.ranks = ranks
+            configuration.threadsPerRank = ranks == 2 ? 3 : 1
+            let team = try TestModels.ranks(model, configuration, context: tokens.count + 6)
+            for strategy in Configuration.Strategy.allCases {
+                let bits = try RunBits(team, tokens, strategy: strategy, steps: 6)
+                XCTAssertTrue(bits == expected, "\(name): \(ranks) ranks, \(strategy)")
+            }
+            team.shutdown()
+        }
+    }
+
+    /// Quantised experts and a prompt of more than one piece, with all instruction sets and both kinds of activations.
+    func testQuantisedExperts() throws {
+        let sizes = "layers=2,width=256,heads=8,kv=2,ffn=256,vocab=300"
+        let tokens = (0..<270).map { Int32(($0 * 7919 + 13) % 300) }
+        for name in ["mixtral-8x7b,\(sizes),type=q4_0", "qwen3-30b-a3b,\(sizes),type=q4_k", "gemma2-2b,\(sizes),type=q8_0"] {
+            var expected: RunBits?
+            for kernels in Kernels.supported.reversed() {
+                let model = try TestModels.model(.synthetic(name), .int8, kernels: kernels.name)
+                if kernels.name == Kernels.supported[0].name { try checkStrategies(model, name, tokens) }
+                var configuration = Configuration(model: "")
+                configuration.ranks = 2
+                configuration.threadsPerRank = 2
+                let team = try TestModels.ranks(model, configuration, context: 64)
+                let bits = try RunBits(team, Array(tokens.prefix(40)), steps: 4)
+                XCTAssertTrue(bits == expected ?? bits, "\(name): \(kernels.name)")
+                expected = expected ?? bits
+                team.shutdown()
+            }
+            // The same weights with float activations differ by their rounding alone.
+            let model = try TestModels.model(.synthetic(name), .float)
+            var configuration = Configuration(model: "")
+            configuration.threadsPerRank = 1
+            configuration.ranks = 2
+            let exact = try RunBits(TestModels.ranks(model, configuration, context: 64), Array(tokens.prefix(40)), steps: 0)
+            let pairs = zip(exact.logits.map { Float(bitPattern: $0) }, (expected?.logits ?? []).map { Float(bitPattern: $0) })
+            let size = exact.logits.reduce(Float(0)) { $0 + Float(bitPattern: $1) * Float(bitPattern: $1) }
+            let error = pairs.reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+            print("\(name): relative error of int8 \((error / size).squareRoot())")
+            XCTAssertLessThan(error, size * 0.01, name)
+            XCTAssertGreaterThan(error, 0)
+        }
+    }
+
     func testFalconFixtures() throws {
         for name in ["falcon-7b", "falcon-40b"] {
             try check(TestModels.fixture(name), .int8, tokens: fixtureTokens(name), Matrix(random: 6))
@@ -205,7 +279,7 @@ final class BitIdentityTests: XCTestCase {
 
     /// Every instruction set of this machine gives the scalar reference's bits.
     func testInstructionSets() throws {
-        for name in ["llama-gqa", "q-llama-q8_0", "falcon-7b", "falcon-40b"] {
+        for name in ["llama-gqa", "q-llama-q8_0", "falcon-7b", "falcon-40b", "gemma2", "qwen2moe"] {
             let tokens = try fixtureTokens(name)
             var reference: RunBits?
             for kernels in Kernels.supported.reversed() {

@@ -1,3 +1,4 @@
+import Foundation
 import KVGGUF
 import KVModel
 import KVTestSupport
@@ -15,6 +16,25 @@ final class FixtureTests: XCTestCase {
     func testFalconMultiQuery() throws { try check("falcon-7b") }
     func testFalconGroupedQuery() throws { try check("falcon-40b") }
 
+    func testMistralWindow() throws { try check("mistral-swa") }
+    func testMixtral() throws { try check("mixtral") }
+    func testQwen2() throws { try check("qwen2") }
+    func testQwen2MoE() throws { try check("qwen2moe") }
+    func testQwen3() throws { try check("qwen3") }
+    func testGemma2() throws { try check("gemma2") }
+    func testGemma3() throws { try check("gemma3") }
+    func testPhi3() throws { try check("phi3") }
+    func testGPTNeoX() throws { try check("gptneox") }
+    func testOLMo2() throws { try check("olmo2") }
+
+    /// Architectures and variants that the fixtures above do not have, against `Tests/Fixtures/reference/make.py`.
+    func testReference() throws {
+        let folder = Fixtures.repository.appendingPathComponent("Tests/Fixtures/reference")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { !$0.contains(".") }.sorted()
+        XCTAssertGreaterThanOrEqual(names.count, 18)
+        for name in names { try check("reference/\(name)") }
+    }
+
     func check(_ name: String, ranks: Int = 3) throws {
         let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
         let tokens = try expected.integers("input_ids").map(Int32.init)
@@ -23,7 +43,8 @@ final class FixtureTests: XCTestCase {
         configuration.ranks = ranks
         configuration.threadsPerRank = 1
         let model = try TestModels.model(configuration.model, .float)
-        let steps = 32
+        let greedy = try expected.integers("greedy_ids").map(Int32.init)
+        let steps = greedy.count
         let team = try TestModels.ranks(model, configuration, context: tokens.count + steps)
         let vocabulary = model.geometry.vocabulary
         var logits = [Float](repeating: .nan, count: tokens.count * vocabulary)
@@ -48,7 +69,8 @@ final class FixtureTests: XCTestCase {
             ids.append(id)
             try team.decode(id)
         }
-        XCTAssertEqual(ids, try expected.integers("greedy_ids").map(Int32.init), "\(name): continuation")
+        XCTAssertEqual(ids, greedy, "\(name): continuation")
+        team.shutdown()
     }
 
     /// 8-bit activations on a K-quant file: held to the error that llama.cpp has on it (the fixture's README: rms 8.48e-02).
@@ -78,7 +100,7 @@ final class FixtureTests: XCTestCase {
     func checkCache(_ name: String, _ cache: KVCache, _ expected: SafetensorsFile, positions: Int) throws {
         let geometry = cache.geometry
         let width = geometry.headDimension
-        let inOrder = geometry.rotary.pairing == .halves
+        let inOrder = !geometry.interleavesKeys
         for (tensor, isValue) in [("k_cache", false), ("v_cache", true)] {
             let truth = try expected.floats(tensor)
             let largest = truth.reduce(Float(0)) { max($0, abs($1)) }

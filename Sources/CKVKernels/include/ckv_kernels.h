@@ -201,6 +201,15 @@ typedef struct ckv_table {
     // out = fma(h, ckv_erf(x * sqrt(1/2)), h) with h = x / 2: the exact GELU, not its tanh form. Within 2e-7 * max(1, |x|); NaN for NaN and for
     // minus infinity.
     void (*gelu)(const float *x, size_t n, float *out);
+    // out = fma(h, ckv_tanh(x * fma(x * x, CKV_GELU_CUBE, CKV_GELU_LINE)), h) with h = x / 2: GELU's tanh form (gelu_pytorch_tanh, gelu_new).
+    // Within 4e-7 * max(1, |x|); NaN for NaN and for minus infinity.
+    void (*gelu_tanh)(const float *x, size_t n, float *out);
+    // out = gelu_tanh(gate) * up.
+    void (*gelu_tanh_product)(const float *gate, const float *up, size_t n, float *out);
+    // out = cap * ckv_tanh(x * (1 / cap)), each operation rounded; the inner factor once for all.
+    void (*soft_cap)(const float *x, float cap, size_t n, float *out);
+    // out = fma(x, factor, out).
+    void (*add_scaled)(const float *x, float factor, size_t n, float *out);
     // out = a + b.
     void (*add)(const float *a, const float *b, size_t n, float *out);
     void (*to_half)(const float *x, size_t n, uint16_t *out);   // round to nearest even; NaN stays NaN

@@ -68,7 +68,7 @@ extension Ranks {
     private var shape: LayerShape {
         let geometry = model.geometry
         let embedding = geometry.embedding
-        let weights = embedding * (2 * geometry.queryWidth + 2 * geometry.keyValueWidth + 3 * geometry.feedForward)
+        let weights = embedding * (2 * geometry.queryWidth + 2 * geometry.keyValueWidth + 3 * geometry.activeFeedForward)
         return LayerShape(
             layers: geometry.layers,
             rowBytes: Double(2 * geometry.keyValueWidth * CacheType(configuration.cacheElement).bytes),

@@ -22,6 +22,7 @@ struct Blueprint: Codable, Equatable {
     /// Of the model's file when the engine was opened, so that another one in its place is noticed.
     var identity: String
     var activations: Configuration.Activations
+    var weightType: String?
     var instructionSet: String
     var groups: [Group]
     var isOversubscribed: Bool
@@ -47,6 +48,7 @@ struct Blueprint: Codable, Equatable {
             identity = ""
         }
         activations = configuration.activations
+        weightType = configuration.weightType
         instructionSet = model.weights.kernels.name
         groups = plan.placement.ranks.map { Group(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) }
         isOversubscribed = plan.placement.oversubscribed
@@ -89,7 +91,8 @@ struct Blueprint: Codable, Equatable {
         let header = try (file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")).open()
         do {
             return try Model(
-                header, kernels: try Kernels.choose(named: instructionSet), activations: activations == .int8 ? .int8 : .float)
+                header, kernels: try Kernels.choose(named: instructionSet),
+                activations: activations == .int8 ? .int8 : .float, type: weightType.flatMap { TensorType(named: $0) })
         } catch { throw EngineError(.model, error.description) }
     }
 

@@ -65,7 +65,7 @@ final class Station: @unchecked Sendable {
             }
         }
         let common = Rank.Common(
-            model: model, weights: weights, angles: Angles(geometry.rotary, positions: plan.contextLength),
+            model: model, weights: weights, angles: Angles(geometry.rotaries, positions: plan.contextLength),
             context: plan.contextLength, state: state, memory: memory, placement: placed, boards: boards, here: here,
             watch: watch)
         book = try OrderBook(workers: placed.map(\.cpus.count), capacity: plan.contextLength, in: memory)

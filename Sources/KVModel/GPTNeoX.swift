@@ -1,0 +1,16 @@
+package import KVGGUF
+
+/// GPT-NeoX: LayerNorm and biases, one matrix for query, key and value, rotary embedding of a part of each head, GELU; attention and
+/// feed-forward side by side, each with its norm, or one after the other.
+package struct GPTNeoX: TransformerArchitecture {
+    package static let names = ["gptneox"]
+    package static let summary = "GPT-NeoX 20B, Pythia, RedPajama-INCITE, Dolly 2"
+    package let transformer: Transformer
+
+    package init(_ file: GGUFFile, weights: Weights) throws(ModelError) {
+        var reader = try TransformerReader(file, weights, norm: .layer, pairing: .halves)
+        if try reader.keys.bool("use_parallel_residual", default: true) { reader.arrangement = .parallel }
+        reader.feedForward = .plain(.gelu)
+        transformer = try reader.transformer()
+    }
+}
