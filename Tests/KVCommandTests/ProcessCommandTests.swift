@@ -17,7 +17,8 @@ final class ProcessCommandTests: XCTestCase {
         try process.run()
         for _ in 0..<3000 {
             let ranks = Self.children(of: process.processIdentifier)
-            if ranks.count == 2 { return (process, ranks) }
+            // At work, not merely started: a rank has its workers' threads beside its first one and the one that shows its life.
+            if ranks.count == 2, ranks.allSatisfy({ Self.threads(of: $0) >= 3 }) { return (process, ranks) }
             usleep(10_000)
         }
         process.terminate()
@@ -33,6 +34,10 @@ final class ProcessCommandTests: XCTestCase {
             else { return nil }
             return pid
         }
+    }
+
+    private static func threads(of pid: pid_t) -> Int {
+        (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task").count) ?? 0
     }
 
     /// Whether a process runs: an ended one that nobody has waited for yet does not.
