@@ -98,7 +98,9 @@ static inline float fit_range(const float *x, int top, float first, int steps, f
 }
 
 // A super-block's integers 0 ... top, its float16 d and dmin, and its 12 bytes of scales and minima.
-static inline void quantise_super(const float *x, int top, float first, int steps, uint16_t *d, uint16_t *dmin, uint8_t *packed, uint8_t *q) {
+static inline void quantise_super(
+    const float *x, int top, float first, int steps, uint16_t *d, uint16_t *dmin, uint8_t *packed, uint8_t *q
+) {
     float scales[8], minima[8], most_scale = 0, most_minimum = 0;
     for (int k = 0; k < 8; k++) {
         scales[k] = fit_range(x + 32 * k, top, first, steps, &minima[k], q + 32 * k);
