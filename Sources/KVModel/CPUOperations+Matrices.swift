@@ -24,6 +24,14 @@ extension CPUOperations {
         }
     }
 
+    package func multiply(_ input: Activation, by matrix: Matrix, into output: Activation) throws(Stopped) {
+        try enter(reads: shared(input), .whole, writes: .init(output), .rows)
+        let groups = share(matrix.groups)
+        ownRows[output.rawValue] = rows(matrix, groups)
+        product(
+            input, matrix, groups, out: row(output, piece.lowerBound), stride: arena[output].width, adding: false)
+    }
+
     package func multiply(
         _ input: Activation, by matrix: Matrix, weighted: Weighting, addingTo output: Activation
     ) throws(Stopped) {

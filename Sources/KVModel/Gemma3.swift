@@ -16,10 +16,7 @@ package struct Gemma3: TransformerArchitecture {
         reader.logits.softcap = try reader.keys.float("final_logit_softcapping", orZero: 0)
         let slides = try reader.slide { $0 % 6 != 5 }
         // Scaling is for the layers that see all.
-        let local = Rotary(
-            dimension: reader.geometry.rotary.dimension, base: Double(try reader.keys.float("rope.freq_base_swa", default: 10_000)),
-            scaling: .none, pairing: .halves, factors: [])
-        reader.geometry.rotaries.append(local)
+        try reader.addPlainRotary(base: 10_000)
         reader.rotary = { slides[$0] ? 1 : 0 }
         transformer = try reader.transformer()
     }

@@ -73,41 +73,54 @@ final class HyperparameterReader {
 
     // MARK: What nobody read
 
-    /// Keys that change what a model computes, by their values that change nothing.
-    private static let decisive: [(key: String, neutral: Double?)] = [
-        ("attention.alibi_bias_max", 0), ("attention.max_alibi_bias", 0), ("attention.clamp_kqv", 0), ("attention.causal", 1),
-        ("attention.scale", 0), ("attention.output_scale", 0), ("attention.sliding_window", 0),
-        ("attention.sliding_window_pattern", nil), ("attention.chunk_size", 0), ("attention.temperature_scale", 0),
-        ("attention.temperature_length", 0), ("attention.q_lora_rank", 0), ("attention.kv_lora_rank", 0),
-        ("attention.key_length_mla", 0), ("attention.value_length_mla", 0), ("attention.key_length_swa", nil),
-        ("attention.value_length_swa", nil), ("attention.shared_kv_layers", 0), ("attention.indexer.head_count", 0),
-        ("attn_logit_softcapping", 0), ("final_logit_softcapping", 0), ("router_logit_softcapping", 0), ("logit_scale", 1),
-        ("embedding_scale", 1), ("residual_scale", 1), ("use_parallel_residual", nil), ("swin_norm", 0),
-        ("full_attention_interval", 0),
-        ("expert_count", 0),
-        ("expert_used_count", 0), ("expert_gating_func", 1), ("expert_weights_norm", nil),
-        ("expert_weights_scale", 1), ("expert_group_count", 0), ("expert_group_used_count", 0), ("leading_dense_block_count", 0),
-        ("expert_feed_forward_length", 0), ("expert_shared_feed_forward_length", 0),
-        ("interleave_moe_layer_step", 0), ("moe_every_n_layers", 0), ("nextn_predict_layers", 0), ("altup.num_inputs", 0),
-        ("embedding_length_per_layer_input", 0), ("activation_sparsity_scale", nil), ("rope.dimension_sections", nil),
-        ("rope.freq_base_swa", nil), ("rope.dimension_count_swa", nil), ("rope.scaling.yarn_log_multiplier", 0),
-        ("rope.scaling.yarn_ext_factor", 1), ("no_rope_layer_step", 0), ("ssm.state_size", 0), ("wkv.head_size", 0),
+    /// Keys that change what a model computes, unless their value is one of these.
+    private static let decisive: [(key: String, neutral: [Double])] = [
+        ("activation_sparsity_scale", []), ("altup.num_inputs", [0]), ("attention.alibi_bias_max", [0]), ("attention.causal", [1]),
+        ("attention.chunk_size", [0]), ("attention.clamp_kqv", [0]), ("attention.indexer.head_count", [0]),
+        ("attention.key_length_mla", [0]), ("attention.key_length_swa", []), ("attention.kv_lora_rank", [0]),
+        ("attention.max_alibi_bias", [0]), ("attention.output_scale", [0, 1]), ("attention.q_lora_rank", [0]),
+        ("attention.shared_kv_layers", [0]), ("attention.sliding_window", [0]), ("attention.sliding_window_pattern", [0]),
+        ("attention.temperature_length", [0]), ("attention.temperature_scale", [0]), ("attention.value_length_mla", [0]),
+        ("attention.value_length_swa", []), ("attn_logit_softcapping", [0]), ("embedding_length_per_layer_input", [0]),
+        ("embedding_scale", [0, 1]), ("expert_count", [0]), ("expert_group_count", [0, 1]), ("expert_group_used_count", [0, 1]),
+        ("expert_weights_norm", [0, 1]), ("expert_weights_scale", [0, 1]), ("final_logit_softcapping", [0]),
+        ("full_attention_interval", [0, 1]), ("interleave_moe_layer_step", [0, 1]), ("leading_dense_block_count", [0]),
+        ("logit_scale", [0, 1]), ("moe_every_n_layers", [0, 1]), ("nextn_predict_layers", [0]), ("residual_scale", [0, 1]),
+        ("rope.dimension_count_swa", []), ("rope.dimension_sections", []), ("rope.freq_base_swa", []),
+        ("rope.scaling.yarn_attn_factor", [0, 1]), ("rope.scaling.yarn_ext_factor", [0, 1]),
+        ("rope.scaling.yarn_log_multiplier", [0]), ("router_logit_softcapping", [0]), ("ssm.state_size", [0]), ("swin_norm", [0]),
+        ("use_parallel_residual", []), ("wkv.head_size", [0]),
+    ]
+    /// Sliding layers' own values, which are none where they are those of all.
+    private static let counterparts = [
+        "attention.key_length_swa": "attention.key_length", "attention.value_length_swa": "attention.value_length",
+        "rope.dimension_count_swa": "rope.dimension_count", "rope.freq_base_swa": "rope.freq_base",
     ]
 
     /// - Throws: `ModelError` naming the first key that would change the result and that nobody has read.
     func refuseUnread() throws(ModelError) {
         for (key, neutral) in Self.decisive where !read.contains(key) {
             guard let value = file.metadata["\(prefix).\(key)"] else { continue }
-            switch value {
-            case .bool(let value) where neutral == (value ? 1 : 0): continue
-            case .float(let value) where value == neutral: continue
-            case .signed(let value) where Double(value) == neutral: continue
-            case .unsigned(let value) where Double(value) == neutral: continue
-            default:
-                throw ModelError(
-                    .unsupported,
-                    "\(file.path): \(prefix).\(key) is \(value.short): the architecture \(prefix) is not computed with that here")
+            if let number = value.number {
+                if neutral.contains(number) { continue }
+                if let other = Self.counterparts[key], file.metadata["\(prefix).\(other)"]?.number == number { continue }
             }
+            throw ModelError(
+                .unsupported,
+                "\(file.path): \(prefix).\(key) is \(value.short): the architecture \(prefix) is not computed with that here")
+        }
+    }
+}
+
+extension MetadataValue {
+    /// A number or bool as a number.
+    fileprivate var number: Double? {
+        switch self {
+        case .bool(let value): value ? 1 : 0
+        case .float(let value): value
+        case .signed(let value): Double(value)
+        case .unsigned(let value): Double(value)
+        case .string, .array: nil
         }
     }
 }

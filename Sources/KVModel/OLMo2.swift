@@ -13,9 +13,7 @@ package struct OLMo2: TransformerArchitecture {
         reader.headNorms = .rows
         let slides = try reader.slide { $0 % 4 != 3 }
         if slides.contains(true) {
-            let rotary = reader.geometry.rotary
-            reader.geometry.rotaries.append(
-                Rotary(dimension: rotary.dimension, base: rotary.base, scaling: .none, pairing: .halves, factors: rotary.factors))
+            try reader.addPlainRotary(base: reader.geometry.rotary.base)
             reader.rotary = { slides[$0] ? 1 : 0 }
         }
         transformer = try reader.transformer()

@@ -95,6 +95,8 @@ package protocol Operations: AnyObject {
     func normaliseHeads(of activation: Activation, by norm: Norm) throws(Stopped)
     /// Each projection's output = its matrix · input. Wherever a matrix has a bias, its products have it too.
     func multiply(_ input: Activation, by projections: [Projection]) throws(Stopped)
+    /// output = matrix · input.
+    func multiply(_ input: Activation, by matrix: Matrix, into output: Activation) throws(Stopped)
     /// output += weight · (matrix · input).
     func multiply(_ input: Activation, by matrix: Matrix, weighted: Weighting, addingTo output: Activation) throws(Stopped)
     /// Rotary embedding of every head of `query` or `key`, in place, by one of the geometry's rotaries.
@@ -135,13 +137,6 @@ package protocol Attention: AnyObject {
     func exchange(layer: Int, on operations: any Operations) throws(Stopped)
     /// Attention of the piece's queries.
     func attend(layer: Int, on operations: any Operations) throws(Stopped)
-}
-
-extension Operations {
-    /// output = matrix · input.
-    package func multiply(_ input: Activation, by matrix: Matrix, into output: Activation) throws(Stopped) {
-        try multiply(input, by: [Projection(matrix, output)])
-    }
 }
 
 extension Attention {

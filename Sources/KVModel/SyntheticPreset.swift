@@ -94,6 +94,9 @@ extension Synthetic {
                 postNorms: postNorms, window: window)
         }
 
+        /// Feed-forward blocks that a token goes through in a layer.
+        package var blocksOfAToken: Int { experts?.used ?? 1 }
+
         func head(_ sizes: Sizes) -> Int { headDimension ?? sizes.width / sizes.heads }
 
         func metadata(_ sizes: Sizes) -> [(key: String, value: MetadataValue)] {

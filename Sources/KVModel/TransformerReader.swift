@@ -110,6 +110,16 @@ struct TransformerReader {
         return pattern
     }
 
+    /// A second rotary embedding, without scaling, for the layers that slide.
+    /// - Parameter base: where the file has none for these.
+    mutating func addPlainRotary(base: Double) throws(ModelError) {
+        let rotary = geometry.rotary
+        geometry.rotaries.append(
+            Rotary(
+                dimension: rotary.dimension, base: Double(try keys.float("rope.freq_base_swa", default: base)), scaling: .none,
+                pairing: rotary.pairing, factors: []))
+    }
+
     /// - Throws: `ModelError` naming a tensor that is missing or of another shape, or a key that nobody has read and that matters.
     mutating func transformer() throws(ModelError) -> Transformer {
         try readExperts()

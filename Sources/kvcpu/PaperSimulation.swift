@@ -245,10 +245,10 @@ struct PaperSimulation {
     static func counts(_ text: String?) -> CostModel? {
         guard let text, let model = try? Synthetic(parsing: text) else { return nil }
         let sizes = model.sizes
-        let keyValue = model.headDimension * sizes.keyValueHeads
-        let matrices = model.preset.architecture == "falcon" ? 2 : 3
-        let weights = sizes.width * (2 * sizes.width + 2 * keyValue) + matrices * sizes.width * sizes.feedForward
-        return CostModel(perToken: 2 * Double(weights), perPair: 4 * Double(sizes.width))
+        let (query, keyValue) = (model.headDimension * sizes.heads, model.headDimension * sizes.keyValueHeads)
+        let matrices = (model.preset.architecture == "falcon" ? 2 : 3) * model.preset.blocksOfAToken
+        let weights = sizes.width * (2 * query + 2 * keyValue) + matrices * sizes.width * sizes.feedForward
+        return CostModel(perToken: 2 * Double(weights), perPair: 4 * Double(query))
     }
 
     /// The busiest rank of even chunks over the balanced ranks: attention without the triangle, and dense.

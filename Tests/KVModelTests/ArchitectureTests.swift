@@ -89,8 +89,12 @@ final class ArchitectureTests: XCTestCase {
         expect(.unsupported, naming: "qwen3.attention.sliding_window is 512") {
             try load("qwen3-8b", [("attention.sliding_window", .unsigned(512))])
         }
+        expect(.unsupported, naming: "qwen3.rope.freq_base_swa is 5000.0") {
+            try load("qwen3-8b", [("rope.freq_base_swa", .float(5000))])
+        }
         for (key, value) in [
-            ("attn_logit_softcapping", MetadataValue.float(0)), ("logit_scale", .float(1)), ("attention.causal", .bool(true)),
+            ("rope.freq_base_swa", MetadataValue.float(1_000_000)),
+            ("attn_logit_softcapping", .float(0)), ("logit_scale", .float(1)), ("attention.causal", .bool(true)),
             ("attention.sliding_window", .unsigned(0)), ("expert_count", .unsigned(0)), ("some_new_remark", .unsigned(5)),
         ] {
             XCTAssertNoThrow(try load("qwen3-8b", [(key, value)]), key)
