@@ -32,7 +32,7 @@ struct MemoryNeeds {
         self.placement = placement
         self.topology = topology
         self.cache = cache
-        weights = model.weights.packedBytes
+        weights = model.weights.bytes
         tables = model.weights.tableBytes
         ownCaches = Ranks.resolve(configuration.link, placement) == .ring
         do {

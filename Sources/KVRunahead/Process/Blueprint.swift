@@ -1,5 +1,6 @@
 import Foundation
 import KVFabric
+import KVGGUF
 import KVModel
 
 extension Configuration.Link: Codable {}
