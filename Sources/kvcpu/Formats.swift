@@ -33,12 +33,11 @@ struct Formats: ParsableCommand {
         let title: String
         let items: [String]
         var note = ""
-        /// What each item is, for the table.
-        var summaries: [String] = []
+        /// In the table instead of the items.
+        var shown: [String] = []
 
         var text: String {
-            zip(items, summaries).map { "\($0) (\($1))" }.joined(separator: "; ")
-                + (summaries.isEmpty ? items.joined(separator: ", ") : "") + (note.isEmpty ? "" : " (\(note))")
+            (shown.isEmpty ? items.joined(separator: ", ") : shown.joined(separator: "; ")) + (note.isEmpty ? "" : " (\(note))")
         }
     }
 
@@ -49,7 +48,7 @@ struct Formats: ParsableCommand {
         return [
             Row(
                 name: "architectures", title: "architectures", items: architectures,
-                summaries: Architectures.all.flatMap { type in type.names.map { _ in type.summary } }),
+                shown: Architectures.all.map { "\($0.names.joined(separator: ", ")) (\($0.summary))" }),
             Row(name: "safetensors", title: "folders of safetensors", items: classes, note: "weights F32, F16, BF16"),
             Row(name: "weights", title: "weights", items: Kernels.formatNames),
             Row(

@@ -20,7 +20,7 @@ final class BadInputTests: XCTestCase {
             return try folder.write(name, data)
         }
         try fails(["-m", folder.path + "/absent.gguf", "-p", "x"], 1, "absent.gguf", "no such file")
-        try fails(["-m", folder.path, "-p", "x"], 1, folder.path, "not a regular file")
+        try fails(["-m", folder.path, "-p", "x"], 1, folder.path, "no config.json")
         try fails(["-m", folder.write("empty.gguf", Data()), "-p", "x"], 1, "empty.gguf", "empty")
         try fails(["-m", folder.write("cut.gguf", good.prefix(good.count - 1000)), "-p", "x"], 1, "cut.gguf", "tensor ")
         try fails(["-m", folder.write("head.gguf", good.prefix(300)), "-p", "x"], 1, "head.gguf", "300 bytes")
