@@ -29,6 +29,12 @@ package struct Positions: Sendable, Equatable {
         self.second = second
     }
 
+    package func shifted(by offset: Int) -> Positions {
+        Positions(
+            first: first.lowerBound + offset..<first.upperBound + offset,
+            second: second.lowerBound + offset..<second.upperBound + offset)
+    }
+
     package var count: Int { first.count + second.count }
     package var isEmpty: Bool { first.isEmpty }
     package var lowerBound: Int { first.lowerBound }

@@ -100,6 +100,8 @@ public struct Configuration: Sendable {
     /// Links between ranks as slow and as noisy as a network's, for measurements; nil: as fast as the machine.
     public var throttle: LinkProfile?
     public var cacheElement = CacheElement.f16
+    /// Bytes for keys and values of earlier sequences, so that prompts that begin alike are not computed anew; beside the memory plan.
+    public var promptMemory = 1 << 30
     public var activations = Activations.int8
     /// A weight format's name ("q8_0"), which float matrices (F32, F16, BF16) are quantised to while they are loaded; nil: they stay.
     public var weightType: String?

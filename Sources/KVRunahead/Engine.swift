@@ -181,6 +181,19 @@ public final class Engine: Sendable {
         }
     }
 
+    /// Takes up a prompt that `savePrompt` wrote, for prompts that begin alike.
+    /// - Returns: how many tokens it has; 0 where there is no file.
+    /// - Throws: `EngineError` (request) for a file that is damaged or of another model, engine version or cache type: it is not used.
+    public func restorePrompt(from path: String) async throws -> Int {
+        try await withRanks { ranks, _ in try ranks.restorePrompt(from: path) }
+    }
+
+    /// Writes keys and values of the last prompt and its answer to a file, replaced in one step.
+    /// - Throws: `EngineError` (system) naming the file.
+    public func savePrompt(to path: String) async throws {
+        try await withRanks { ranks, _ in try ranks.savePrompt(to: path) }
+    }
+
     /// Runs blocking work on the engine's queue; the task's cancellation is seen through the second argument.
     package func withRanks<T: Sendable>(
         _ body: @escaping @Sendable (Ranks, @Sendable () -> Bool) throws -> T

@@ -26,6 +26,8 @@ public enum GenerationEvent: Sendable {
 
     public struct Summary: Sendable {
         public let promptTokens: Int
+        /// Of these, how many an earlier prompt began with and were not computed again.
+        public let reusedTokens: Int
         public let generatedTokens: Int
         /// Seconds from the request to the first token (TTFT), and of it the prompt phase.
         public let timeToFirstToken: Double
@@ -54,6 +56,8 @@ public struct GenerationOptions: Sendable {
     public var maximumTokens: Int?
     /// False: end-of-turn tokens do not end the generation.
     public var stopsAtEnd = true
+    /// False: the whole prompt is computed, even what an earlier one began with.
+    public var reusesPrompts = true
     /// The prompt is computed once more, by one rank, and every bit compared; what differs is an error. Counts as no part of the time to
     /// the first token.
     public var verifies = false
@@ -75,7 +79,7 @@ struct Generation {
     /// - Throws: `EngineError`.
     func run(_ prompt: [Int32], since start: UInt64) throws(EngineError) {
         try options.sampling.validate()
-        let prefill = try ranks.prefill(prompt) { done in
+        let prefill = try ranks.prefill(prompt, reuses: options.reusesPrompts) { done in
             if isCancelled() { ranks.cancel() }
             yield(.prefill(done))
         }
@@ -113,7 +117,7 @@ struct Generation {
         yield(
             .finished(
                 .init(
-                    promptTokens: prompt.count, generatedTokens: generated,
+                    promptTokens: prompt.count, reusedTokens: prefill.reused, generatedTokens: generated,
                     timeToFirstToken: Double(first - start - pause) * 1e-9, prefillDuration: prefill.duration,
                     timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason,
                     partition: prefill.chunks.map(\.count), timeline: prefill.timeline, accounting: prefill.accounting,

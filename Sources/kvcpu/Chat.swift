@@ -8,6 +8,7 @@ struct Chat: AsyncParsableCommand {
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var engine: EngineOptions
+    @OptionGroup var cache: PromptCacheOptions
     @OptionGroup var sampling: SamplingFlags
     @OptionGroup var template: TemplateOptions
     @Option(name: [.customLong("sys", withSingleDash: true), .customLong("system")], help: "System message")
@@ -28,9 +29,10 @@ struct Chat: AsyncParsableCommand {
         var options = GenerationOptions()
         options.sampling = try sampling.options()
         options.maximumTokens = predict < 0 ? nil : predict
-        let engine = try await Session.open(
-            try engine.configuration(.file(try model.path())), progress: !noProgress, verbose: verbose,
-            log: engine.log)
+        var configuration = try engine.configuration(.file(try model.path()))
+        cache.apply(to: &configuration)
+        let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose, log: engine.log)
+        try await cache.restore(engine)
         let template = try ChatTokens(engine, template)
         let input = ChatInput(keepsHistory: !noHistory)
         var conversation = Conversation(system: system)
@@ -40,7 +42,7 @@ struct Chat: AsyncParsableCommand {
             do {
                 switch try conversation.take(line) {
                 case .nothing: continue
-                case .leave: return
+                case .leave: return try await cache.save(engine)
                 case .say(let text): Terminal.line(text)
                 case .stats: Terminal.line(stats ?? "there is no answer yet")
                 case .answer:
@@ -60,6 +62,7 @@ struct Chat: AsyncParsableCommand {
             }
         }
         Terminal.line("")
+        try await cache.save(engine)
     }
 
     private struct Turn {

@@ -15,6 +15,7 @@ struct Run: AsyncParsableCommand {
     @OptionGroup var model: ModelOptions
     @OptionGroup var prompt: PromptOptions
     @OptionGroup var engine: EngineOptions
+    @OptionGroup var cache: PromptCacheOptions
     @OptionGroup var sampling: SamplingFlags
     @Option(
         name: [.customShort("n"), .customLong("n-predict"), .customLong("predict")],
@@ -45,8 +46,10 @@ struct Run: AsyncParsableCommand {
         options.maximumTokens = predict < 0 ? nil : predict
         options.stopsAtEnd = !ignoreEos
         options.verifies = verify
-        let configuration = try engine.configuration(.file(try model.path()))
+        var configuration = try engine.configuration(.file(try model.path()))
+        cache.apply(to: &configuration)
         let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose, log: engine.log)
+        try await cache.restore(engine)
         let tokens = try tokens(text, engine)
         let hashes = Mutex<PrefillHashes?>(nil)
         if stats == .json {
@@ -63,6 +66,7 @@ struct Run: AsyncParsableCommand {
                 Terminal.note("verified: \(verified.positions) positions × \(verified.layers) layers, logits equal")
             }
             report(engine, summary, hashes.withLock { $0 })
+            try await cache.save(engine)
         } else if outcome.interrupted {
             Terminal.note(
                 "interrupted after \(outcome.generated) tokens, \(duration(outcome.elapsed))"

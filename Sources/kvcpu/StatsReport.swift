@@ -25,7 +25,7 @@ struct StatsReport {
     let engine: Engine
     let summary: GenerationEvent.Summary
 
-    private var prefillSpeed: Double { Double(summary.promptTokens) / summary.prefillDuration }
+    private var prefillSpeed: Double { Double(summary.promptTokens - summary.reusedTokens) / summary.prefillDuration }
 
     private var processes: String { engine.configuration.rankMode == .process ? " in processes" : "" }
 
@@ -36,7 +36,8 @@ struct StatsReport {
             "ranks      \(information.ranks) × \(information.threadsPerRank) threads\(processes), \(engine.configuration.strategy.rawValue), "
                 + "link \(information.link.rawValue), partition \(summary.partition.map(String.init).joined(separator: ","))",
             String(
-                format: "prefill    %d tokens, TTFT %@ (%.1f tokens/s)", summary.promptTokens, duration(summary.timeToFirstToken),
+                format: "prefill    %d tokens%@, TTFT %@ (%.1f tokens/s)", summary.promptTokens,
+                summary.reusedTokens > 0 ? ", \(summary.reusedTokens) of them known" : "", duration(summary.timeToFirstToken),
                 prefillSpeed),
         ]
         if let time = summary.timePerOutputToken {
@@ -96,7 +97,7 @@ struct StatsReport {
         let model, architecture, kernels, link, strategy, rankMode: String
         let ranks, threadsPerRank: Int
         let partition: [Int]
-        let nPrompt, nGen: Int
+        let nPrompt, nReused, nGen: Int
         let ttftMs, prefillMs, prefillTs: Double
         let tpotMs, decodeTs: Double?
         let stopReason: String
@@ -116,7 +117,8 @@ struct StatsReport {
             link: information.link.rawValue, strategy: engine.configuration.strategy.rawValue,
             rankMode: engine.configuration.rankMode.rawValue, ranks: information.ranks,
             threadsPerRank: information.threadsPerRank, partition: summary.partition, nPrompt: summary.promptTokens,
-            nGen: summary.generatedTokens, ttftMs: summary.timeToFirstToken * 1e3, prefillMs: summary.prefillDuration * 1e3,
+            nReused: summary.reusedTokens, nGen: summary.generatedTokens, ttftMs: summary.timeToFirstToken * 1e3,
+            prefillMs: summary.prefillDuration * 1e3,
             prefillTs: prefillSpeed, tpotMs: summary.timePerOutputToken.map { $0 * 1e3 },
             decodeTs: summary.timePerOutputToken.map { 1 / $0 }, stopReason: summary.stopReason.rawValue,
             bytesHandedOver: summary.bytesHandedOver,

@@ -37,7 +37,7 @@ final class TelemetryTests: XCTestCase {
         let engine = try engine()
         let end = try await finish(engine, [Int32](1...40), 6)
         let summary = try XCTUnwrap(end)
-        _ = try await finish(engine, [1, 2, 3], 1)
+        _ = try await finish(engine, [3, 2, 1], 1)
 
         XCTAssertEqual(try metrics.expectCounter("kvcpu.requests", [("result", "ok")]).totalValue, 2)
         XCTAssertEqual(metrics.counterTotal(label: "kvcpu.requests"), 2)

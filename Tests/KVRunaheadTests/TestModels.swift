@@ -64,12 +64,17 @@ struct RunBits: Equatable {
         _ ranks: Ranks, _ tokens: [Int32], strategy: Configuration.Strategy? = nil, partition: Partition? = nil, steps: Int
     ) throws {
         _ = try ranks.prefill(tokens, strategy: strategy, partition: partition)
+        try self.init(of: ranks, tokens.count, steps: steps)
+    }
+
+    /// Of a prompt of so many tokens that is computed.
+    init(of ranks: Ranks, _ count: Int, steps: Int) throws {
         logits = ranks.logits.map(\.bitPattern)
         cache = []
         let kv = ranks.cache
         for layer in 0..<kv.geometry.layers {
-            cache.append(contentsOf: kv.keys(layer, 0..<tokens.count))
-            cache.append(contentsOf: kv.values(layer, 0..<tokens.count))
+            cache.append(contentsOf: kv.keys(layer, 0..<count))
+            cache.append(contentsOf: kv.values(layer, 0..<count))
         }
         continuation = []
         var sampler = Sampler(.greedy)

@@ -8,9 +8,11 @@ extension Ranks {
     /// The sizes of a partition that is not given in numbers; nil where there is nothing to decide.
     /// - Parameter progress: as of `prefill`, told of 0 while chunks are timed.
     /// - Throws: `EngineError`, also when the run is cancelled meanwhile.
-    func plan(_ partition: Partition, _ tokens: Int, progress: (Double) -> Void) throws(EngineError) -> [Int]? {
+    func plan(
+        _ partition: Partition, _ tokens: Int, behind prefix: Int = 0, progress: (Double) -> Void
+    ) throws(EngineError) -> [Int]? {
         guard ranks.count > 1, partition.isPlanned else { return nil }
-        return try planner.sizes(partition, tokens, ranks: ranks.count) { (share: Double?) throws(EngineError) in
+        return try planner.sizes(partition, tokens, behind: prefix, ranks: ranks.count) { (share: Double?) throws(EngineError) in
             try calibrate(share: share.map { (tokens, $0) }, progress: progress)
         }
     }

@@ -53,6 +53,11 @@ public enum Partition: Sendable, Equatable {
         }
     }
 
+    /// Given as tokens, which must be the prompt's.
+    var isCounted: Bool {
+        if case .tokens = self { true } else { false }
+    }
+
     private static func all<T>(_ parts: [String], _ parse: (String) -> T?) -> [T]? {
         let values = parts.compactMap(parse)
         return values.count == parts.count && !values.isEmpty ? values : nil

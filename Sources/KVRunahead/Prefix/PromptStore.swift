@@ -54,10 +54,9 @@ package final class PromptStore {
         entries.append(entry)
     }
 
-    /// Puts an entry that was read from elsewhere beside the others.
+    /// Puts an entry that somebody wants to have beside the others, even where it alone is beyond the limit.
     func add(_ entry: Entry) {
-        guard entry.bytes <= limit else { return }
-        while bytes + entry.bytes > limit { entries.removeFirst() }
+        while !entries.isEmpty, bytes + entry.bytes > limit { entries.removeFirst() }
         entries.append(entry)
     }
 

@@ -22,9 +22,13 @@ package final class Ranks: @unchecked Sendable {
     private var workforce: Workforce
     /// A process failed: there will be others, and the sequence is lost.
     private var isGivenUp = false
-    /// The rank whose cache holds the sequence, and how many positions of it.
+    /// The rank whose cache holds the sequence.
     private var holder = 0
-    package private(set) var length = 0
+    /// Token ids of the sequence: the prompt's, and those decoded since.
+    package private(set) var sequence: [Int32] = []
+    package var length: Int { sequence.count }
+    /// Earlier sequences' keys and values.
+    let prompts: PromptStore
     /// Who computed the last token.
     private var finished: Rank?
 
@@ -41,6 +45,8 @@ package final class Ranks: @unchecked Sendable {
     package struct Prefill: Sendable {
         /// Each rank's positions.
         package let chunks: [Positions]
+        /// Positions before them that were not computed again.
+        package let reused: Int
         /// Seconds from the start to the last token's logits.
         package let duration: Double
         package let timeline: Timeline
@@ -92,6 +98,8 @@ package final class Ranks: @unchecked Sendable {
         self.contextLength = contextLength
         self.link = link
         self.planner = planner
+        prompts = PromptStore(limit: configuration.promptMemory)
+        sequence.reserveCapacity(contextLength)
         if !copies.isPacked { try pack(progress: progress) }
     }
 
@@ -119,24 +127,26 @@ package final class Ranks: @unchecked Sendable {
         guard processes != nil else { return }
         workforce.shutdown()
         isGivenUp = true
-        length = 0
+        sequence.removeAll(keepingCapacity: true)
         holder = 0
         finished = nil
     }
 
     // MARK: Prompt phase
 
-    /// Computes a prompt from position 0: every rank its chunk, all at once.
+    /// Computes a prompt: every rank its chunk, all at once.
     /// - Parameters:
     ///   - tokens: ids below the vocabulary's size; at least one, at most the context.
     ///   - strategy: the configuration's unless given; see `prepare`.
     ///   - partition: the configuration's unless given, even where the strategy knows no other.
+    ///   - reuses: what the sequence at hand or an earlier prompt begins with alike is not computed again: the same bits. Not by strategies that
+    ///     gather, nor where the partition names tokens or every token's logits are wanted.
     ///   - allLogits: room for [tokens, vocabulary] floats when every token's logits are wanted, else only the last token's are computed.
     ///   - progress: told of the done fraction about twenty times a second.
     /// - Throws: `EngineError`; the ranks stay usable.
     package func prefill(
         _ tokens: [Int32], strategy: Configuration.Strategy? = nil, partition: Partition? = nil,
-        allLogits: UnsafeMutablePointer<Float>? = nil, progress: (Double) -> Void = { _ in }
+        reuses: Bool = false, allLogits: UnsafeMutablePointer<Float>? = nil, progress: (Double) -> Void = { _ in }
     ) throws(EngineError) -> Prefill {
         try check(tokens)
         let usual = strategy == nil || strategy == configuration.strategy
@@ -144,21 +154,25 @@ package final class Ranks: @unchecked Sendable {
         let partition = partition ?? (usual || strategy == .runahead ? configuration.partition : .even)
         if allLogits != nil { try ready(.allLogits) }
         try prepare(strategy)
-        let planned = strategy == .runahead ? try self.plan(partition, tokens.count, progress: progress) : nil
-        let chunks = try strategy.positions(of: tokens.count, ranks: ranks.count, partition: partition, planned: planned)
-        length = 0
-        station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
-        try station.reset()
+        let beginning =
+            reuses && !strategy.gathers && !partition.isCounted && allLogits == nil ? self.beginning(of: tokens) : nil
+        let kept = beginning?.count ?? 0
+        let planned =
+            strategy == .runahead ? try self.plan(partition, tokens.count - kept, behind: kept, progress: progress) : nil
+        let chunks = try strategy.positions(of: tokens.count - kept, ranks: ranks.count, partition: partition, planned: planned)
+            .map { $0.shifted(by: kept) }
         let crew = strategy == .sequential ? [station.together ?? ranks[0]] : ranks
         let active = crew.filter { !chunks[$0.index].isEmpty }
         guard let last = active.first(where: { chunks[$0.index].upperBound == tokens.count }) else {
             throw EngineError(.request, "the prompt is empty")
         }
+        if reuses { bring(beginning, into: active[0].cache) }
+        try forget()
         write(strategy, tokens, chunks, last: last, allLogits)
         let handedOver = station.connections.bytesSent
         let start = MonotonicClock.now
         for rank in active { for group in rank.groups { workforce.start(group) } }
-        let total = Double(tokens.count * model.geometry.layers)
+        let total = Double((tokens.count - kept) * model.geometry.layers)
         for rank in active {
             for group in rank.groups {
                 try join(group) { progress(Double(active.reduce(0) { $0 + $1.arena.tokenLayersDone }) / total) }
@@ -170,12 +184,12 @@ package final class Ranks: @unchecked Sendable {
             allLogits.update(from: computed, count: tokens.count * model.geometry.vocabulary)
         }
         holder = last.index
-        length = tokens.count
+        sequence.append(contentsOf: tokens)
         station.decoder.caches.hold(held(active, strategy, chunks), of: length)
         finished = last
         let none = [Accounting.Work](repeating: .init(), count: model.geometry.layers)
         let run = Prefill(
-            chunks: chunks, duration: Double(end - start) * 1e-9,
+            chunks: chunks, reused: kept, duration: Double(end - start) * 1e-9,
             timeline: Timeline(
                 spans: active.flatMap { $0.record.spans(rank: $0.index, since: start) }, ranks: ranks.count),
             accounting: Accounting(
@@ -245,10 +259,14 @@ package final class Ranks: @unchecked Sendable {
     /// Forgets the sequence: decoding then begins at position 0.
     package func clear() throws(EngineError) {
         try ready([])
-        try station.reset()
-        length = 0
-        station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
+        try forget()
         finished = nil
+    }
+
+    private func forget() throws(EngineError) {
+        sequence.removeAll(keepingCapacity: true)
+        station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
+        try station.reset()
     }
 
     /// Appends one token to the sequence and computes its logits, by the workers of all ranks as one team, on the cache of the rank that ended the
@@ -282,7 +300,7 @@ package final class Ranks: @unchecked Sendable {
             }
         }
         try ended()
-        length += 1
+        sequence.append(id)
         finished = nil
     }
 

@@ -123,7 +123,7 @@ final class Station: @unchecked Sendable {
         case .prefill: prefill(order, ranks[group], worker)
         case .together:
             guard let together else { return }
-            compute(order, together, Positions(0..<order.tokens), group, worker, exchange: together.runahead)
+            compute(order, together, book[0], group, worker, exchange: together.runahead)
         case .decode: decode(order, group, worker)
         case .locate: WorkerWatch.note(to: book.note(rank: group, worker: worker))
         }

@@ -62,7 +62,7 @@ struct Telemetry: Sendable {
         let ranks = summary.partition.indices
         var metadata: Logger.Metadata = [
             "request": "\(request.id)",
-            "prompt_tokens": .number(summary.promptTokens),
+            "prompt_tokens": .number(summary.promptTokens), "reused_tokens": .number(summary.reusedTokens),
             "generated_tokens": .number(summary.generatedTokens),
             "partition": .array(summary.partition.map { .number($0) }),
             "ttft_ms": .milliseconds(summary.timeToFirstToken),

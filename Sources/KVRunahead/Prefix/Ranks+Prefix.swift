@@ -1,0 +1,55 @@
+import KVModel
+
+extension Ranks {
+    /// Positions that a prompt has in common with what was computed before.
+    struct Beginning {
+        /// Fewer than the prompt's tokens: the last one's logits are to be computed.
+        let count: Int
+        /// Where they are; nil: in the sequence at hand.
+        let entry: PromptStore.Entry?
+    }
+
+    /// The longest beginning of a prompt that the sequence at hand or an earlier prompt has; nil where there is none.
+    func beginning(of tokens: [Int32]) -> Beginning? {
+        let live = min(PromptStore.common(sequence, tokens), tokens.count - 1)
+        if let stored = prompts.longest(of: tokens), min(stored.common, tokens.count - 1) > live {
+            return Beginning(count: min(stored.common, tokens.count - 1), entry: stored.entry)
+        }
+        return live > 0 ? Beginning(count: live, entry: nil) : nil
+    }
+
+    /// Keeps what the next prompt will write over, and brings its beginning into the cache of the rank that computes first: along the chain it
+    /// goes on to the others. Between runs.
+    /// - Complexity: one copy of the rows.
+    func bring(_ beginning: Beginning?, into target: KVCache) {
+        if beginning?.entry != nil || (beginning?.count ?? 0) < length { prompts.keep(sequence, of: cache) }
+        guard let beginning else { return }
+        if let entry = beginning.entry {
+            prompts.restore(entry, count: beginning.count, into: target)
+        } else if target !== cache {
+            target.copy(cache, positions: beginning.count)
+        }
+    }
+
+    // MARK: Files
+
+    private func file(_ path: String) -> PromptFile { PromptFile(path: path, origin: .init(model, cache)) }
+
+    /// Takes up the prompt of a file.
+    /// - Returns: how many tokens it has; 0 where there is no file.
+    /// - Throws: `EngineError` (request) saying why the file is not used.
+    package func restorePrompt(from path: String) throws(EngineError) -> Int {
+        do {
+            guard let entry = try file(path).load(limit: contextLength) else { return 0 }
+            prompts.add(entry)
+            return entry.tokens.count
+        } catch { throw EngineError(.request, error.description) }
+    }
+
+    /// Writes the sequence at hand to a file; nothing where there is none.
+    /// - Throws: `EngineError` (system) where it cannot be written.
+    package func savePrompt(to path: String) throws(EngineError) {
+        guard length > 0 else { return }
+        do { try file(path).save(sequence, of: cache) } catch { throw EngineError(.system, error.description) }
+    }
+}

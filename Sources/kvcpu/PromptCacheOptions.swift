@@ -1,0 +1,38 @@
+import ArgumentParser
+import KVRunahead
+
+/// What is kept of prompts, so that those that begin alike are not computed anew; names as llama.cpp's.
+struct PromptCacheOptions: ParsableArguments {
+    @Option(
+        name: [.customLong("cache-ram"), .customLong("cram", withSingleDash: true)], parsing: .unconditional,
+        help: "Memory for keys and values of earlier prompts, in MiB; -1: no limit, 0: none")
+    var cacheMemory = 1024
+    @Option(help: "File that keeps the prompt's keys and values from one run to the next")
+    var promptCache: String?
+    @Flag(help: "The file is read and not written")
+    var promptCacheRo = false
+
+    func validate() throws {
+        if cacheMemory < -1 { throw ValidationError("--cache-ram is \(cacheMemory); it must be -1, 0 or more") }
+        if promptCacheRo, promptCache == nil { throw ValidationError("--prompt-cache-ro needs --prompt-cache FILE") }
+    }
+
+    func apply(to configuration: inout Configuration) {
+        let (bytes, overflow) = cacheMemory.multipliedReportingOverflow(by: 1 << 20)
+        configuration.promptMemory = cacheMemory < 0 || overflow ? .max : bytes
+    }
+
+    /// Takes up the file's prompt; where it cannot be used, says why and begins cold.
+    func restore(_ engine: Engine) async throws {
+        guard let promptCache else { return }
+        do {
+            let tokens = try await engine.restorePrompt(from: promptCache)
+            if tokens > 0 { Terminal.note("prompt cache \(promptCache): \(tokens) tokens") }
+        } catch let error as EngineError where error.code == .request { Terminal.note("\(error); starting cold") }
+    }
+
+    /// - Throws: `EngineError` naming the file that cannot be written.
+    func save(_ engine: Engine) async throws {
+        if let promptCache, !promptCacheRo { try await engine.savePrompt(to: promptCache) }
+    }
+}
