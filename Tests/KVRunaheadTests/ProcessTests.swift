@@ -84,6 +84,39 @@ final class ProcessTests: XCTestCase {
         try same(.synthetic(text), tokens, ranks: [2, 3], strategies: [.runahead, .zigzag])
     }
 
+    /// Weights that are quantised while they are loaded are so by every process.
+    func testQuantisedWhileLoading() throws {
+        let (source, tokens) = try fixture("llama-gqa")
+        func logits(_ mode: Configuration.RankMode, _ type: String?) throws -> [UInt32] {
+            var configuration = Self.configuration(source, ranks: 2)
+            configuration.rankMode = mode
+            configuration.weightType = type
+            configuration.contextLength = 128
+            return try Engine(configuration).withRanksBlocking { ranks in
+                _ = try ranks.prefill(tokens)
+                return ranks.logits.map(\.bitPattern)
+            }
+        }
+        let expected = try logits(.thread, "q8_0")
+        XCTAssertEqual(try logits(.process, "q8_0"), expected)
+        XCTAssertNotEqual(try logits(.process, nil), expected)
+    }
+
+    /// Where the processes' workers run and their pages are is seen from outside.
+    func testPlacementIsProved() throws {
+        let (source, _) = try fixture("llama-gqa")
+        let team = try TestModels.ranks(try TestModels.model(source, .int8), Self.configuration(source, ranks: 2), context: 200)
+        defer { team.shutdown() }
+        let proof = try team.proof(tokens: 128, steps: 2)
+        XCTAssertEqual(proof.off, [])
+        for (rank, placed) in zip(proof.ranks, team.placement.ranks) {
+            XCTAssertEqual(rank.workers.map(\.affinity), placed.cpus.map { [$0] })
+            XCTAssertEqual(rank.workers.map(\.seen), placed.cpus.map { [$0] })
+            let pages = Dictionary(rank.memory.map { ($0.what, $0.pages.values.reduce(0, +)) }) { $0 + $1 }
+            for what in ["weights", "KV-cache", "scratch"] { XCTAssertGreaterThan(pages[what] ?? 0, 0, what) }
+        }
+    }
+
     func testDefaultModel() throws {
         let tokens = (0..<40).map { Int32(($0 * 7919 + 13) % 49_152) }
         try same(.file(try TestModels.standard()), tokens, ranks: [2], strategies: [.runahead])
