@@ -18,11 +18,13 @@ extension Ranks {
         return live > 0 ? Beginning(count: live, entry: nil) : nil
     }
 
-    /// Keeps what the next prompt will write over, and brings its beginning into the cache of the rank that computes first: along the chain it
-    /// goes on to the others. Between runs.
-    /// - Complexity: one copy of the rows.
+    /// Keeps the sequence at hand where the next prompt will leave less than half of it, and brings the prompt's beginning into the cache of the
+    /// rank that computes first: along the chain it goes on to the others. Between runs.
+    /// - Complexity: at most two copies of rows.
     func bring(_ beginning: Beginning?, into target: KVCache) {
-        if beginning?.entry != nil || (beginning?.count ?? 0) < length { prompts.keep(sequence, of: cache) }
+        let stays = beginning?.entry == nil ? beginning?.count ?? 0 : 0
+        // A few tokens that are lost cost less than a copy of all would.
+        if 2 * stays < length { prompts.keep(sequence, of: cache) }
         guard let beginning else { return }
         if let entry = beginning.entry {
             prompts.restore(entry, count: beginning.count, into: target)
@@ -39,11 +41,19 @@ extension Ranks {
     /// - Returns: how many tokens it has; 0 where there is no file.
     /// - Throws: `EngineError` (request) saying why the file is not used.
     package func restorePrompt(from path: String) throws(EngineError) -> Int {
+        let entry: PromptStore.Entry?
         do {
-            guard let entry = try file(path).load(limit: contextLength) else { return 0 }
-            prompts.add(entry)
-            return entry.tokens.count
+            entry = try file(path).load(limit: contextLength)
         } catch { throw EngineError(.request, error.description) }
+        guard let entry else { return 0 }
+        if length == 0 {
+            // Now, so that the first prompt need not wait for it.
+            prompts.restore(entry, count: entry.tokens.count, into: ranks[0].cache)
+            try adopt(entry.tokens)
+        } else {
+            prompts.add(entry)
+        }
+        return entry.tokens.count
     }
 
     /// Writes the sequence at hand to a file; nothing where there is none.

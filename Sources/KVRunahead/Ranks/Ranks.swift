@@ -263,6 +263,15 @@ package final class Ranks: @unchecked Sendable {
         finished = nil
     }
 
+    /// Makes what is in rank 0's cache the sequence at hand; between runs.
+    func adopt(_ tokens: [Int32]) throws(EngineError) {
+        try forget()
+        sequence.append(contentsOf: tokens)
+        holder = 0
+        station.decoder.caches.hold(ranks.indices.map { $0 == 0 ? tokens.count : 0 }, of: tokens.count)
+        finished = nil
+    }
+
     private func forget() throws(EngineError) {
         sequence.removeAll(keepingCapacity: true)
         station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
