@@ -45,7 +45,9 @@ final class ModelFolderRunTests: XCTestCase {
     func testSameBitsAsGGUF() throws {
         let cases: [(String, HuggingFaceFolder.Family, (Int, Int))] = [
             ("llama-gqa", .llama, (6, 2)), ("llama-mha-tied-rope3", .llama, (4, 4)),
-            ("falcon-40b", .falcon(groups: 2, queries: 3), (1, 1)),
+            ("falcon-40b", .falcon(groups: 2, queries: 3), (1, 1)), ("mistral-swa", .llama, (4, 2)), ("qwen2", .plain, (1, 1)),
+            ("qwen3", .plain, (1, 1)), ("olmo2", .olmo2, (1, 1)), ("phi3", .phi3, (1, 1)), ("gemma2", .gemma2, (1, 1)),
+            ("gptneox", .neox(heads: 4), (1, 1)),
         ]
         for (name, family, heads) in cases {
             let (gguf, folder, tokens) = try fixture(name, family, heads: heads)
