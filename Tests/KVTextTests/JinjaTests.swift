@@ -103,6 +103,18 @@ final class JinjaTests: XCTestCase {
             ("{{ ('a' * 100000 ~ 'b') * 50 }}{{ '%99999999d' % 1 }}", .size),
             ("{{ ' ' | indent(10**9) }}", .size), ("{{ 'a'.zfill(10**9) }}", .size),
             ("{{ range(-(2**62), 2**62) }}", .size), ("{{ 2 ** 2 ** 62 }}", .evaluation), ("{{ 10**18 * 10**18 }}", .evaluation),
+            (
+                "{% set ns = namespace(d={}) %}{% for i in range(9999) %}{% set ns.d = dict(ns.d, **{'k' ~ i: i}) %}{% endfor %}",
+                .steps
+            ),
+            (
+                "{% macro m() %}{% endmacro %}{% set ns = namespace(d={}) %}{% for i in range(999) %}{% set ns.d = dict(ns.d, **{'k' ~ i: i}) %}"
+                    + "{% endfor %}{% for i in range(9999) %}{{ m(**ns.d) }}{% endfor %}", .steps
+            ),
+            ("{% set s = 'a' * 1000000 %}{% set d = {s: 1} %}{% for i in range(9999) %}{{ d[s] }}{% endfor %}", .steps),
+            ("{% set s = 'a' * 1000000 %}{% for i in range(9999) %}{{ {s: 1} | length }}{% endfor %}", .steps),
+            ("{% set s = '1' * 1000000 %}{{ s | int }}", .steps), ("{{ strftime_now('%Y' * 1000000) }}", .steps),
+            (String(repeating: "a", count: 1 << 20), .size), (String(repeating: "{% if 1 %}", count: 100_000), .size),
             ("{{ (-(2**62) * 2) // -1 }}", .evaluation), ("{{ [1][::10**18] }}{{ [1][-(10**18):10**18] }}{{ 1/0 }}", .evaluation),
         ]
         for (template, reason) in hostile {

@@ -38,12 +38,17 @@ extension Interpreter {
     func evaluate(_ arguments: Expression.Arguments) throws(TemplateError) -> Arguments {
         var values = Arguments()
         values.positional = arguments.positional.isEmpty ? [] : try evaluate(arguments.positional)
-        if let list = arguments.list { values.positional += try items(of: try evaluate(list)) }
+        if let list = arguments.list {
+            let items = try items(of: try evaluate(list))
+            try charge(items.count)
+            values.positional += items
+        }
         for (name, expression) in arguments.named { values.named.append((name, try evaluate(expression))) }
         if let dictionary = arguments.dictionary {
             guard case .map(let map) = try evaluate(dictionary) else {
                 throw TemplateError(.evaluation, "the argument after ** must be a mapping")
             }
+            try charge(8 * map.entries.count)
             for (key, value) in map.entries { values.named.append((try text(of: key).string, value)) }
         }
         return values
@@ -95,6 +100,7 @@ extension Interpreter {
                             set(parameter.name, .undefined("parameter '\(parameter.name)' was not provided"))
                         }
                     }
+                    try charge(arguments.named.count * (1 + parameters.count >> 2))
                     let more = arguments.named.filter { argument in !parameters.contains { $0.name == argument.name } }
                     set("varargs", try .list(Array(arguments.positional.dropFirst(parameters.count)), isTuple: true))
                     set("kwargs", try .map(more.map { (Value.text($0.name), $0.value) }))
@@ -113,10 +119,12 @@ extension Interpreter {
             guard let format = try arguments.text(0, "format") else {
                 throw TemplateError(.evaluation, "strftime_now needs a format")
             }
+            try charge(format.count)
             return .text(time.formatted(format.string))
         case "namespace":
             var values: [String: Value] = [:]
             if case .map(let map)? = arguments.positional.first {
+                try charge(8 * map.entries.count)
                 for (key, value) in map.entries { values[try text(of: key).string] = value }
             }
             for (name, value) in arguments.named { values[name] = value }
@@ -127,12 +135,15 @@ extension Interpreter {
             case .map(let map)?: entries = map.entries
             case let pairs?:
                 for pair in try items(of: pairs) {
+                    try charge()
                     let parts = try items(of: pair)
                     guard parts.count == 2 else { throw TemplateError(.evaluation, "dict needs pairs") }
                     entries.append((parts[0], parts[1]))
                 }
             case nil: break
             }
+            try charge(8 * (entries.count + arguments.named.count))
+            for entry in entries { try charge(key: entry.key) }
             return try .map(entries + arguments.named.map { (.text($0.name), $0.value) })
         default: return try range(arguments)
         }

@@ -19,7 +19,11 @@ extension Interpreter {
         case .tuple(let parts): return try .list(try evaluate(parts), isTuple: true)
         case .map(let entries):
             var values: [(key: Value, value: Value)] = []
-            for entry in entries { values.append((try evaluate(entry.key), try evaluate(entry.value))) }
+            for entry in entries {
+                let key = try evaluate(entry.key)
+                try charge(key: key)
+                values.append((key, try evaluate(entry.value)))
+            }
             return try .map(values)
         case .conditional(let value, let test, let other):
             if try evaluate(test).isTrue { return try evaluate(value) }
@@ -160,6 +164,7 @@ extension Interpreter {
         switch value {
         case .undefined(let words): throw TemplateError(.evaluation, words)
         case .map(let map):
+            try charge(key: key)
             if let found = map[key.keyName] { return found }
         case .list(let list):
             if let index = key.integer {
@@ -253,7 +258,9 @@ extension Interpreter {
         switch container {
         case .undefined: return false
         case .list(let list): return list.items.contains { $0.equals(value) }
-        case .map(let map): return map[value.keyName] != nil
+        case .map(let map):
+            try charge(key: value)
+            return map[value.keyName] != nil
         case .string(let text):
             guard case .string(let part) = value else {
                 throw TemplateError(.evaluation, "'in <string>' requires string as left operand, not \(value.typeName)")

@@ -60,6 +60,11 @@ final class Interpreter {
         try charge(size >> 6)
     }
 
+    /// For a look at a dictionary's key, or its making.
+    func charge(key: Value) throws(TemplateError) {
+        if case .string(let text) = key { try charge(text.count >> 6) }
+    }
+
     func nested<T>(_ body: () throws(TemplateError) -> T) throws(TemplateError) -> T {
         depth += 1
         defer { depth -= 1 }

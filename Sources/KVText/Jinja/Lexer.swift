@@ -25,8 +25,14 @@ struct Lexer {
     /// Whether the text that follows begins at a line's start.
     private var atLineStart = true
 
-    /// - Throws: `TemplateError` of reason syntax.
+    /// Bytes of the longest template: some five times what the longest of real models has.
+    static let maximumSize = 256 << 10
+
+    /// - Throws: `TemplateError` of reason syntax, or size.
     static func items(of template: String) throws(TemplateError) -> [Item] {
+        guard template.utf8.count <= maximumSize else {
+            throw TemplateError(.size, "it has \(template.utf8.count) bytes, and \(maximumSize) is the most")
+        }
         var lexer = Lexer(template)
         try lexer.run()
         return lexer.items

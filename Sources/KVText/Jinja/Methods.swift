@@ -30,6 +30,7 @@ extension Interpreter {
             switch name {
             case "get":
                 let key = arguments.value(0, "key") ?? .none
+                try charge(key: key)
                 return map[key.keyName] ?? arguments.value(1, "default") ?? .none
             case "items":
                 try charge(size: map.entries.count * 16)
@@ -70,7 +71,7 @@ extension Interpreter {
     }
 
     private func call(_ name: String, _ text: Text, _ arguments: Arguments) throws(TemplateError) -> Value {
-        try charge(1 + text.count >> 3)
+        try charge(1 + text.count >> (name == "title" ? 1 : 3))
         try charge(size: text.count)
         switch name {
         case "strip": return .string(text.stripped(try arguments.text(0, "chars")?.string))
