@@ -190,6 +190,14 @@ final class ModelFolderTests: XCTestCase {
             let file = try GGUFFile.open(try gemma { $0["layer_types"] = types })
             XCTAssertEqual(try file.metadata.integer("gemma3.attention.sliding_window_pattern"), period)
         }
+        // What turns of each head, beside the rest of the rotary embedding and, before transformers 5, of the model.
+        for old in [false, true] {
+            let path = try write("phi3", .phi3) {
+                $0["rope_parameters"] = old ? nil : ["partial_rotary_factor": 0.5]
+                $0["partial_rotary_factor"] = old ? 0.5 : nil
+            }.folder
+            XCTAssertEqual(try GGUFFile.open(path).metadata.integer("phi3.rope.dimension_count"), 8)
+        }
         let file = try GGUFFile.open(try gemma { $0["query_pre_attn_scalar"] = 25 })
         XCTAssertEqual(try file.metadata.float("gemma3.attention.scale"), Double(Float(0.2)))
         fails(
