@@ -14,6 +14,7 @@ import KVGGUF
 ///            ffn_norm.weight .bias                   post_ffw_norm.weight
 ///            ffn_gate ffn_up ffn_down .weight .bias  ffn_up of twice the rows: gate, then up
 ///            ffn_gate_inp.weight [width, experts]    ffn_gate_exps ffn_up_exps ffn_down_exps .weight [columns, rows, experts]
+///                                                    ffn_gate_up_exps: gate's rows, then up's, of each expert
 ///            ffn_gate_inp_shexp.weight [width]       ffn_gate_shexp ffn_up_shexp ffn_down_shexp .weight
 struct TransformerReader {
     enum NormKind {

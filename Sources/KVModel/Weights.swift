@@ -194,10 +194,18 @@ package final class Weights: @unchecked Sendable {
 
     /// The matrices of a tensor [columns, rows, count].
     package func matrices(_ name: String, columns: Int, rows: Int, count: Int) throws(ModelError) -> [Matrix] {
-        let info = try tensor(name, [columns, rows, count])
+        try matrices(name, columns: columns, of: rows, rows: 0..<rows, count: count)
+    }
+
+    /// Some rows of each matrix of a tensor [columns, total, count].
+    package func matrices(
+        _ name: String, columns: Int, of total: Int, rows range: Range<Int>, count: Int
+    ) throws(ModelError) -> [Matrix] {
+        let info = try tensor(name, [columns, total, count])
         var matrices: [Matrix] = []
         for index in 0..<count {
-            matrices.append(try matrix(info, rows: index * rows..<(index + 1) * rows, bias: nil, float: false))
+            let first = index * total + range.lowerBound
+            matrices.append(try matrix(info, rows: first..<first + range.count, bias: nil, float: false))
         }
         return matrices
     }

@@ -15,6 +15,17 @@ struct TokenizerFile: Decodable {
         case postProcessor = "post_processor"
     }
 
+    /// Adds what `tokenizer_config.json` knows beside: tokens by their ids.
+    mutating func add(_ tokens: [String: TokenizerSettings.AddedToken]) {
+        let known = Set((addedTokens ?? []).map(\.id))
+        let more = tokens.compactMap { key, token in
+            Int(key).map {
+                AddedToken(id: $0, content: token.content, special: token.special, lstrip: token.lstrip, rstrip: token.rstrip)
+            }
+        }
+        addedTokens = (addedTokens ?? []) + more.filter { !known.contains($0.id) }.sorted { $0.id < $1.id }
+    }
+
     struct AddedToken: Decodable {
         let id: Int
         let content: String
@@ -144,8 +155,18 @@ struct TokenizerSettings: Decodable {
     var addsBOS: Bool?
     var addsEOS: Bool?
     var chatTemplate: Template?
+    /// By their ids.
+    var addedTokens: [String: AddedToken]?
+
+    struct AddedToken: Decodable {
+        let content: String
+        var special: Bool?
+        var lstrip: Bool?
+        var rstrip: Bool?
+    }
 
     enum CodingKeys: String, CodingKey {
+        case addedTokens = "added_tokens_decoder"
         case bosToken = "bos_token"
         case eosToken = "eos_token"
         case addsBOS = "add_bos_token"

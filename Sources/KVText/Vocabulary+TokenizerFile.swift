@@ -2,7 +2,7 @@ import Foundation
 
 extension Vocabulary {
     /// The vocabulary of a folder as Hugging Face keeps models: `tokenizer.json`, and where they are there
-    /// `tokenizer_config.json`, `generation_config.json` and `chat_template.jinja`.
+    /// `tokenizer_config.json`, `generation_config.json` (else `config.json`, for the ids that end a text) and `chat_template.jinja`.
     ///
     /// Byte-level BPE, SentencePiece's BPE with byte fall-back, and Unigram.
     /// - Parameter path: the folder, or its `tokenizer.json`.
@@ -14,6 +14,7 @@ extension Vocabulary {
             file.appendPathComponent("tokenizer.json")
         }
         let folder = file.deletingLastPathComponent()
+        guard FileManager.default.fileExists(atPath: file.path) else { throw Self.missing(file, folder) }
         func decode<T: Decodable>(_ type: T.Type, _ url: URL) throws(TokenizerError) -> T {
             do { return try JSONDecoder().decode(type, from: Data(contentsOf: url)) } catch {
                 let reason = (error as? DecodingError).map { "\($0)" } ?? (error as NSError).localizedDescription
@@ -27,12 +28,27 @@ extension Vocabulary {
             return FileManager.default.fileExists(atPath: url.path) ? try decode(type, url) : nil
         }
         let settings = try optional(TokenizerSettings.self, "tokenizer_config.json")
-        let generation = try optional(GenerationSettings.self, "generation_config.json")
-        var builder = VocabularyBuilder(path: file.path, try decode(TokenizerFile.self, file))
+        var stops = try optional(GenerationSettings.self, "generation_config.json")?.stopIDs ?? []
+        if stops.isEmpty { stops = try optional(GenerationSettings.self, "config.json")?.stopIDs ?? [] }
+        var tokenizer = try decode(TokenizerFile.self, file)
+        tokenizer.add(settings?.addedTokens ?? [:])
+        var builder = VocabularyBuilder(path: file.path, tokenizer)
         self = try builder.vocabulary(settings)
-        for id in generation?.stopIDs ?? [] where id >= 0 && id < count { stopIDs.insert(Int32(truncatingIfNeeded: id)) }
+        for id in stops where id >= 0 && id < count { stopIDs.insert(Int32(truncatingIfNeeded: id)) }
         let template = folder.appendingPathComponent("chat_template.jinja")
         chatTemplate = (try? String(contentsOf: template, encoding: .utf8)) ?? settings?.chatTemplate?.text
+    }
+
+    /// Says what the folder has instead.
+    private static func missing(_ file: URL, _ folder: URL) -> TokenizerError {
+        let others = ["tokenizer.model", "tekken.json", "vocab.json", "spiece.model"].filter {
+            FileManager.default.fileExists(atPath: folder.appendingPathComponent($0).path)
+        }
+        let instead =
+            others.first.map {
+                "the folder has \($0) alone, which is not read: AutoTokenizer's save_pretrained writes tokenizer.json"
+            } ?? "the file that says how text becomes tokens"
+        return TokenizerError(.missing, file: folder.path, field: file.lastPathComponent, value: "", expected: instead)
     }
 }
 

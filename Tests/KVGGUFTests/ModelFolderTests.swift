@@ -43,16 +43,29 @@ final class ModelFolderTests: XCTestCase {
             XCTAssertEqual(file.metadata[key]?.short, truth.metadata[key]?.short, "\(name): \(key)")
         }
         XCTAssertEqual(try file.metadata.string("general.architecture"), architecture)
-        XCTAssertEqual(Set(file.tensors.map(\.name)), Set(truth.tensors.map(\.name)), name)
+        var expected: [String: (dimensions: [Int], values: [Float])] = [:]
         for tensor in truth.tensors {
-            let found = try XCTUnwrap(file.tensor(tensor.name))
-            XCTAssertEqual(found.dimensions, tensor.dimensions, "\(name): \(tensor.name)")
+            let values = try floats(tensor, truth)
+            guard tensor.name.hasSuffix("_exps.weight") else {
+                expected[tensor.name] = (tensor.dimensions, values)
+                continue
+            }
+            // Each expert's matrix under a name of its own, as in GGUF files before these were stacked.
+            let size = values.count / tensor.dimensions[2]
+            for expert in 0..<tensor.dimensions[2] {
+                let name = tensor.name.replacingOccurrences(of: "_exps", with: ".\(expert)")
+                expected[name] = (Array(tensor.dimensions.dropLast()), Array(values[expert * size..<(expert + 1) * size]))
+            }
+        }
+        XCTAssertEqual(Set(file.tensors.map(\.name)), Set(expected.keys), name)
+        for (tensor, (dimensions, expected)) in expected {
+            let found = try XCTUnwrap(file.tensor(tensor))
+            XCTAssertEqual(found.dimensions, dimensions, "\(name): \(tensor)")
             var values = try floats(found, file)
             if let order = found.rowOrder {
                 values = order.flatMap { values[Int($0) * found.columns..<(Int($0) + 1) * found.columns] }
             }
-            let expected = try floats(tensor, truth)
-            XCTAssertTrue(values.elementsEqual(expected) { $0.bitPattern == $1.bitPattern }, "\(name): \(tensor.name)")
+            XCTAssertTrue(values.elementsEqual(expected) { $0.bitPattern == $1.bitPattern }, "\(name): \(tensor)")
         }
     }
 
@@ -74,9 +87,15 @@ final class ModelFolderTests: XCTestCase {
         try check("qwen2", .plain)
         try check("qwen3", .plain, shards: 2)
         try check("olmo2", .olmo2)
-        try check("phi3", .phi3, except: ["phi3.attention.sliding_window", "phi3.rope.scaling.original_context_length"])
+        try check("phi3", .phi3)
         try check("gemma2", .gemma2)
+        try check("gemma3", .gemma2)
         try check("gptneox", .neox(heads: 4))
+    }
+
+    func testExperts() throws {
+        try check("mixtral", .mixtral, heads: (4, 2), shards: 2)
+        try check("qwen2moe", .experts(fused: false), shards: 3)
     }
 
     func testNamesOfTheFolder() throws {
@@ -132,6 +151,11 @@ final class ModelFolderTests: XCTestCase {
         fails(try broken { $0["architectures"] = nil }, .missingKey, "architectures")
         fails(try broken { $0["hidden_act"] = "relu" }, .unsupported, "hidden_act", "relu")
         fails(try broken { $0["quantization_config"] = ["bits": 4] }, .unsupported, "quantization_config")
+        for method in ["fp8", "compressed-tensors", "gptq", "awq"] {
+            fails(
+                try broken { $0["quantization_config"] = ["quant_method": method] }, .unsupported, "quantization_config",
+                "\"\(method)\"", "--type")
+        }
         fails(try broken { $0["rope_parameters"] = ["rope_type": "dynamic"] }, .unsupported, "rope_type", "dynamic")
         fails(try broken { $0["rope_parameters"] = 3 }, .wrongType, "rope_parameters")
         fails(
@@ -144,6 +168,49 @@ final class ModelFolderTests: XCTestCase {
             .unsupported, "high_freq_factor")
         // Heads that the rows are not whole ones of.
         fails(try broken { $0["num_attention_heads"] = 7 }, .malformed, "self_attn.q_proj.weight", "96 rows")
+    }
+
+    /// Fields of layers' kinds, LongRoPE and parts that cannot be computed, or are not there.
+    func testConfigurationsOfLayers() throws {
+        func gemma(_ change: @escaping (inout [String: Any]) -> Void) throws -> String {
+            try write("gemma3", .gemma2, config: change).folder
+        }
+        let full = "full_attention", sliding = "sliding_attention"
+        fails(try gemma { $0["layer_types"] = [full, sliding, sliding, full, full, full, full] }, .unsupported, "layer_types")
+        fails(try gemma { $0["layer_types"] = [sliding, full] }, .unsupported, "layer_types", "2 types for 7 layers")
+        fails(try gemma { $0["layer_types"] = [1] }, .wrongType, "layer_types")
+        fails(try gemma { $0["use_bidirectional_attention"] = true }, .unsupported, "use_bidirectional_attention")
+        fails(try gemma { $0["architectures"] = ["Gemma3ForConditionalGeneration"] }, .missingKey, "text_config")
+        fails(
+            try gemma { $0["rope_parameters"] = [sliding: ["rope_type": "linear", "factor": 2.0]] }, .unsupported,
+            "sliding_attention.rope_type", "linear")
+        // Every third layer sees all, every layer slides: said where GGUF files do not.
+        let third = [sliding, sliding, full, sliding, sliding, full, sliding]
+        for (types, period) in [(third, 3), ([String](repeating: sliding, count: 7), 8)] {
+            let file = try GGUFFile.open(try gemma { $0["layer_types"] = types })
+            XCTAssertEqual(try file.metadata.integer("gemma3.attention.sliding_window_pattern"), period)
+        }
+        // What turns of each head, beside the rest of the rotary embedding and, before transformers 5, of the model.
+        for old in [false, true] {
+            let path = try write("phi3", .phi3) {
+                $0["rope_parameters"] = old ? nil : ["partial_rotary_factor": 0.5]
+                $0["partial_rotary_factor"] = old ? 0.5 : nil
+            }.folder
+            XCTAssertEqual(try GGUFFile.open(path).metadata.integer("phi3.rope.dimension_count"), 8)
+        }
+        let file = try GGUFFile.open(try gemma { $0["query_pre_attn_scalar"] = 25 })
+        XCTAssertEqual(try file.metadata.float("gemma3.attention.scale"), Double(Float(0.2)))
+        fails(
+            try broken {
+                $0["architectures"] = ["GraniteMoeHybridForCausalLM"]
+                $0["layer_types"] = ["mamba", "attention"]
+            }, .unsupported, "layer_types")
+        fails(
+            try broken { $0["rope_parameters"] = ["rope_type": "yarn", "factor": 2.0, "mscale": 0.7] }, .unsupported, "mscale")
+        fails(try broken { $0["rope_parameters"] = ["rope_type": "longrope"] }, .missingKey, "original_max_position_embeddings")
+        fails(
+            try broken { $0["rope_parameters"] = ["rope_type": "longrope", "original_max_position_embeddings": 64] }, .missingKey,
+            "short_factor")
     }
 
     func testOldRopeFields() throws {
@@ -191,6 +258,31 @@ final class ModelFolderTests: XCTestCase {
         try FileManager.default.removeItem(atPath: path + "/config.json")
         try put(path + "/model.gguf", "GGUF")
         fails(path, .notFound, "no config.json", "model.gguf")
+    }
+
+    /// Rows of one tensor that lie apart must all be there.
+    func testRowsApart() throws {
+        let path = try broken {
+            $0["architectures"] = ["StableLmForCausalLM"]
+            $0["layer_norm_eps"] = 1e-5
+        }
+        func put(_ rows: [(number: Int, length: Int)]) throws {
+            let tensors = rows.map { ("model.layers.0.self_attn.q_layernorm.norms.\($0.number).weight", "F32", [$0.length]) }
+            let writer = try SafetensorsWriter(path: path + "/model.safetensors", tensors: tensors)
+            for (tensor, row) in zip(tensors, rows) {
+                try [Float](repeating: Float(row.number), count: row.length).withUnsafeBytes { try writer.append($0, to: tensor.0) }
+            }
+            try writer.finish()
+        }
+        try put([(1, 2), (10, 2), (0, 2), (2, 2)])
+        fails(path, .malformed, "row 3 of tensor blk.0.attn_q_norm.weight")
+        try put([(0, 2), (1, 3)])
+        fails(path, .malformed, "row 1 of tensor blk.0.attn_q_norm.weight")
+        try put([(1, 2), (0, 2)])
+        let file = try GGUFFile.open(path)
+        let tensor = try XCTUnwrap(file.tensor("blk.0.attn_q_norm.weight"))
+        XCTAssertEqual(tensor.dimensions, [2, 2])
+        XCTAssertEqual(try floats(tensor, file), [0, 0, 1, 1])
     }
 
     /// A model file with one tensor more, or of another type.

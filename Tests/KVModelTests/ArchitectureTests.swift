@@ -76,6 +76,25 @@ final class ArchitectureTests: XCTestCase {
         }
     }
 
+    /// Gate and up of all experts in one tensor.
+    func testFusedExperts() throws {
+        func fuse(_ tensors: inout Tensors, _ change: ([Int]) -> [Int]) {
+            tensors.removeAll { $0.name.hasSuffix("ffn_up_exps.weight") }
+            for index in tensors.indices where tensors[index].name.hasSuffix("ffn_gate_exps.weight") {
+                tensors[index].name = tensors[index].name.replacingOccurrences(of: "gate", with: "gate_up")
+                tensors[index].dimensions = change(tensors[index].dimensions)
+            }
+        }
+        XCTAssertNoThrow(try load("mixtral-8x7b") { fuse(&$0) { [$0[0], 2 * $0[1], $0[2]] } })
+        // Columns where rows should be.
+        expect(.badShape, naming: "blk.0.ffn_gate_up_exps.weight") {
+            try load("mixtral-8x7b") { fuse(&$0) { [2 * $0[1], $0[0], $0[2]] } }
+        }
+        expect(.badShape, naming: "blk.0.ffn_gate_up_exps.weight") {
+            try load("mixtral-8x7b") { fuse(&$0) { [$0[0], 2 * $0[1], $0[2] - 1] } }
+        }
+    }
+
     /// A key that changes the result is honoured or refused.
     func testDecisiveKeys() throws {
         for (key, value, shown) in [

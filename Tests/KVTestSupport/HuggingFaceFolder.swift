@@ -9,7 +9,15 @@ package struct HuggingFaceFolder {
 
     package enum Family {
         /// Llama and Mistral, whose GGUF files pair rotated rows side by side; Qwen and others, whose do not.
-        case llama, plain, olmo2, phi3, gemma2
+        case llama, plain, olmo2, phi3, gemma, gemma2, starcoder2, stablelm
+        /// Llama's; each expert's matrices apart, or all experts' in one tensor with gate and up together.
+        case mixtral, granitemoe
+        /// Granite 4: Llama's, with gate and up in one matrix.
+        case granite4
+        /// As Qwen's; with all experts' matrices in one tensor, as transformers 5 holds them.
+        case experts(fused: Bool)
+        /// Gemma 3 with a tensor of its image part; the names' beginnings changed with time.
+        case gemma3Images(old: Bool)
         case falcon(groups: Int, queries: Int)
         case neox(heads: Int)
     }
@@ -25,29 +33,20 @@ package struct HuggingFaceFolder {
         path = NSTemporaryDirectory() + "kvfolder-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         try config.write(to: URL(fileURLWithPath: path + "/config.json"))
-        let tensors = file.tensors.filter { $0.name != "rope_freqs.weight" }
+        let parts = try file.tensors.flatMap { try Self.parts($0, file, family, heads, floats) }
         var map: [String: String] = [:]
         for shard in 0..<shards {
-            let part = tensors[tensors.count * shard / shards..<tensors.count * (shard + 1) / shards]
+            let own = parts[parts.count * shard / shards..<parts.count * (shard + 1) / shards]
             let name = shards == 1 ? "model.safetensors" : "model-0000\(shard + 1)-of-0000\(shards).safetensors"
-            let writer = try SafetensorsWriter(
-                path: path + "/" + name,
-                tensors: part.map { (Self.name($0.name, family), dtype, Array($0.dimensions.reversed())) })
-            for tensor in part {
-                let target = Self.name(tensor.name, family)
-                var values = try floats(tensor)
-                if let order = Self.order(tensor, family, heads) {
-                    let width = tensor.dimensions.count == 1 ? 1 : tensor.columns
-                    values = order.flatMap { values[$0 * width..<($0 + 1) * width] }
-                }
-                if case .gemma2 = family, tensor.name.hasSuffix("norm.weight") { values = values.map { $0 - 1 } }
+            let writer = try SafetensorsWriter(path: path + "/" + name, tensors: own.map { ($0.name, dtype, $0.shape) })
+            for part in own {
                 if dtype == "BF16" {
-                    let halves = values.map { UInt16($0.bitPattern >> 16) }
-                    try halves.withUnsafeBytes { try writer.append($0, to: target) }
+                    let halves = part.values.map { UInt16($0.bitPattern >> 16) }
+                    try halves.withUnsafeBytes { try writer.append($0, to: part.name) }
                 } else {
-                    try values.withUnsafeBytes { try writer.append($0, to: target) }
+                    try part.values.withUnsafeBytes { try writer.append($0, to: part.name) }
                 }
-                map[target] = name
+                map[part.name] = name
             }
             try writer.finish()
         }
@@ -59,6 +58,91 @@ package struct HuggingFaceFolder {
     }
 
     package func remove() { try? FileManager.default.removeItem(atPath: path) }
+
+    /// A tensor of the folder.
+    private typealias Part = (name: String, shape: [Int], values: [Float])
+
+    /// What transformers has instead of a GGUF file's tensor.
+    private static func parts(
+        _ tensor: TensorInfo, _ file: GGUFFile, _ family: Family, _ heads: (query: Int, key: Int),
+        _ floats: (TensorInfo) throws -> [Float]
+    ) throws -> [Part] {
+        // Divisors of frequencies are fields of the configuration.
+        if tensor.name.hasPrefix("rope_f") { return [] }
+        let shape = Array(tensor.dimensions.reversed())
+        var values = try floats(tensor)
+        if let order = order(tensor, family, heads) {
+            let width = tensor.dimensions.count == 1 ? 1 : tensor.columns
+            values = order.flatMap { values[$0 * width..<($0 + 1) * width] }
+        }
+        switch family {
+        case .gemma, .gemma2, .gemma3Images: if tensor.name.hasSuffix("norm.weight") { values = values.map { $0 - 1 } }
+        default: break
+        }
+        if let parts = try experts(tensor, shape, values, file, family, floats) { return parts }
+        let (block, part) = place(tensor.name)
+        switch (family, part) {
+        case (.stablelm, "attn_q_norm"): return split(shape, values) { "\(block).self_attn.q_layernorm.norms.\($0).weight" }
+        case (.stablelm, "attn_k_norm"): return split(shape, values) { "\(block).self_attn.k_layernorm.norms.\($0).weight" }
+        case (.gemma3Images(let old), _):
+            let name = name(tensor.name, .gemma2)
+            let image: [Part] = part == "attn_q" ? [("vision_tower\(block.dropFirst(5)).q_proj.weight", [1, 1], [1])] : []
+            let prefixed = old ? "language_model." + name : "model.language_model." + name.dropFirst("model.".count)
+            return image + [(prefixed, shape, values)]
+        default: return [(name(tensor.name, family), shape, values)]
+        }
+    }
+
+    /// The layer's name, and what comes behind it.
+    private static func place(_ name: String) -> (block: String, part: String) {
+        let parts = name.split(separator: ".").map(String.init)
+        return parts.count < 3 ? ("", "") : ("model.layers.\(parts[1])", parts[2])
+    }
+
+    /// Each of a tensor's rows or matrices by itself.
+    private static func split(_ shape: [Int], _ values: [Float], _ names: (Int) -> String) -> [Part] {
+        let size = values.count / shape[0]
+        return (0..<shape[0]).map { (names($0), Array(shape.dropFirst()), Array(values[$0 * size..<($0 + 1) * size])) }
+    }
+
+    /// What there is instead of a tensor of experts' matrices; nil where it is none, or has another name only.
+    private static func experts(
+        _ tensor: TensorInfo, _ shape: [Int], _ values: [Float], _ file: GGUFFile, _ family: Family,
+        _ floats: (TensorInfo) throws -> [Float]
+    ) throws -> [Part]? {
+        let (block, part) = place(tensor.name)
+        /// Behind each matrix of this tensor, gate's, the same one of up's.
+        func fused(_ name: String) throws -> [Part] {
+            guard let info = file.tensor(tensor.name.replacingOccurrences(of: "_gate", with: "_up")) else { return [] }
+            let count = shape.count == 3 ? shape[0] : 1
+            let (more, size) = (try floats(info), values.count / count)
+            var both: [Float] = []
+            for range in (0..<count).map({ $0 * size..<($0 + 1) * size }) {
+                both += values[range]
+                both += more[range]
+            }
+            var shape = shape
+            shape[shape.count - 2] *= 2
+            return [(name, shape, both)]
+        }
+        switch (family, part) {
+        case (.mixtral, "ffn_gate_exps"): return split(shape, values) { "\(block).block_sparse_moe.experts.\($0).w1.weight" }
+        case (.mixtral, "ffn_down_exps"): return split(shape, values) { "\(block).block_sparse_moe.experts.\($0).w2.weight" }
+        case (.mixtral, "ffn_up_exps"): return split(shape, values) { "\(block).block_sparse_moe.experts.\($0).w3.weight" }
+        case (.experts(false), "ffn_gate_exps"): return split(shape, values) { "\(block).mlp.experts.\($0).gate_proj.weight" }
+        case (.experts(false), "ffn_down_exps"): return split(shape, values) { "\(block).mlp.experts.\($0).down_proj.weight" }
+        case (.experts(false), "ffn_up_exps"): return split(shape, values) { "\(block).mlp.experts.\($0).up_proj.weight" }
+        case (.experts(true), "ffn_gate_exps"): return try fused("\(block).mlp.experts.gate_up_proj")
+        case (.experts(true), "ffn_down_exps"): return [("\(block).mlp.experts.down_proj", shape, values)]
+        case (.granitemoe, "ffn_gate_exps"): return try fused("\(block).block_sparse_moe.input_linear.weight")
+        case (.granitemoe, "ffn_gate_shexp"), (.granite4, "ffn_gate"):
+            return try fused("\(block).shared_mlp.input_linear.weight")
+        case (.granite4, "ffn_up"): return []
+        case (.granite4, "ffn_down"): return [("\(block).shared_mlp.output_linear.weight", shape, values)]
+        case (.experts(true), "ffn_up_exps"), (.granitemoe, "ffn_up_exps"), (.granitemoe, "ffn_up_shexp"): return []
+        default: return nil
+        }
+    }
 
     /// transformers' name of a tensor.
     private static func name(_ gguf: String, _ family: Family) -> String {
@@ -97,6 +181,16 @@ package struct HuggingFaceFolder {
             ]
             switch family {
             case .phi3: names["ffn_up"] = "mlp.gate_up_proj"
+            case .starcoder2: (names["ffn_up"], names["ffn_down"]) = ("mlp.c_fc", "mlp.c_proj")
+            case .mixtral: names["ffn_gate_inp"] = "block_sparse_moe.gate"
+            case .granitemoe:
+                names["ffn_gate_inp"] = "block_sparse_moe.router.layer"
+                names["ffn_down_exps"] = "block_sparse_moe.output_linear"
+                names["ffn_down_shexp"] = "shared_mlp.output_linear"
+            case .experts:
+                names["ffn_gate_inp"] = "mlp.gate"
+                names["ffn_gate_inp_shexp"] = "mlp.shared_expert_gate"
+                for part in ["gate", "up", "down"] { names["ffn_\(part)_shexp"] = "mlp.shared_expert.\(part)_proj" }
             case .olmo2, .gemma2:
                 names["post_attention_norm"] = "post_attention_layernorm"
                 names["post_ffw_norm"] = "post_feedforward_layernorm"
@@ -124,7 +218,8 @@ package struct HuggingFaceFolder {
             return order
         }
         switch (family, part) {
-        case (.llama, "attn_q"), (.llama, "attn_k"):
+        case (.llama, "attn_q"), (.llama, "attn_k"), (.mixtral, "attn_q"), (.mixtral, "attn_k"), (.granitemoe, "attn_q"),
+            (.granitemoe, "attn_k"), (.granite4, "attn_q"), (.granite4, "attn_k"):
             let head = count / (part == "attn_q" ? heads.query : heads.key)
             // First all even rows of a head, then all odd ones.
             var order: [Int] = []

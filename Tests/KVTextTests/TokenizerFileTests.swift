@@ -142,6 +142,35 @@ final class TokenizerFileTests: XCTestCase {
             try tokenizer.encode("xyza", addSpecial: false, parseSpecial: false), [1, 0, 2], "unknown characters are one")
     }
 
+    /// What files beside tokenizer.json say: tokens that it lacks, and the ids that end a text.
+    func testFilesBeside() throws {
+        let model: [String: Any] = ["type": "BPE", "vocab": ["a": 0, "</s>": 1, "b": 3, "ab": 4], "merges": ["a b"]]
+        let tokens: [String: Any] = ["2": ["content": "<end>", "special": true], "1": ["content": "</s>", "special": true]]
+        let settings: [String: Any] = ["added_tokens_decoder": tokens, "eos_token": "</s>"]
+        let config: [String: Any] = ["eos_token_id": [1, 2]]
+        var path = try folder(["model": model], ["tokenizer_config.json": settings, "config.json": config])
+        var read = try Vocabulary(tokenizerFile: path)
+        XCTAssertEqual(read.count, 5)
+        XCTAssertEqual(read.tokens.string(2), "<end>")
+        XCTAssertEqual(read.types[2], .control)
+        XCTAssertEqual(read.stopIDs, [1, 2])
+        XCTAssertEqual(try Tokenizer(read).encode("ab<end>", addSpecial: false, parseSpecial: true).suffix(2), [4, 2])
+        let generation: [String: Any] = ["eos_token_id": 1]
+        path = try folder(
+            ["model": model],
+            ["tokenizer_config.json": ["eos_token": "</s>"], "config.json": config, "generation_config.json": generation])
+        read = try Vocabulary(tokenizerFile: path)
+        XCTAssertEqual(read.stopIDs, [1])
+        try FileManager.default.removeItem(atPath: path + "/tokenizer.json")
+        XCTAssertThrowsError(try Vocabulary(tokenizerFile: path)) {
+            XCTAssertTrue("\($0)".contains("\(path): tokenizer.json: absent"), "\($0)")
+        }
+        try Data().write(to: URL(fileURLWithPath: path + "/tokenizer.model"))
+        XCTAssertThrowsError(try Vocabulary(tokenizerFile: path)) {
+            XCTAssertTrue("\($0)".contains("tokenizer.model alone"), "\($0)")
+        }
+    }
+
     func testRefusals() throws {
         func error(_ object: [String: Any]) throws -> TokenizerError? {
             let path = try folder(object)

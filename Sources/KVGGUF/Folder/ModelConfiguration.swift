@@ -2,25 +2,48 @@
 struct ModelConfiguration {
     let path: String
     private let fields: [String: JSONValue]
-    /// The rotary embedding's fields: `rope_parameters`, before transformers 5 `rope_scaling` with `rope_theta` beside it.
+    /// The rotary embedding's fields: `rope_parameters`, before transformers 5 `rope_scaling` with `rope_theta` beside it; where layers of
+    /// different kinds have their own, those of the layers that see all.
     private let rope: [String: JSONValue]
+    /// Those of the layers that slide, where they have their own.
+    private let slidingRope: [String: JSONValue]
 
     /// - Parameter path: the file.
     init(path: String) throws(GGUFError) {
+        try self.init(path, try JSONValue.object(of: path, limit: 4 << 20))
+    }
+
+    private init(_ path: String, _ fields: [String: JSONValue]) throws(GGUFError) {
         self.path = path
-        let fields = try JSONValue.object(of: path, limit: 4 << 20)
         self.fields = fields
         var rope: [String: JSONValue] = [:]
-        for name in ["rope_scaling", "rope_parameters"] {
-            switch fields[name] {
-            case .object(let object): rope.merge(object) { $1 }
-            case nil, .null: continue
-            case let value?:
-                throw GGUFError(kind: .wrongType, file: path, reason: "field \(name) is \(value.short), not an object")
-            }
-        }
+        for name in ["rope_scaling", "rope_parameters"] { rope.merge(try Self.object(name, fields, path) ?? [:]) { $1 } }
+        slidingRope = try Self.object("sliding_attention", rope, path) ?? [:]
+        if let own = try Self.object("full_attention", rope, path) { rope = own }
         if rope["rope_theta"] == nil { rope["rope_theta"] = fields["rope_theta"] }
         self.rope = rope
+    }
+
+    private static func object(
+        _ name: String, _ fields: [String: JSONValue], _ path: String
+    ) throws(GGUFError) -> [String: JSONValue]? {
+        switch fields[name] {
+        case .object(let object): return object
+        case nil, .null: return nil
+        case let value?:
+            throw GGUFError(kind: .wrongType, file: path, reason: "field \(name) is \(value.short), not an object")
+        }
+    }
+
+    /// With what a part's own configuration says above that of the whole, and `defaults` below both.
+    /// - Parameter part: a field's name; nil for the whole.
+    func completed(part: String?, defaults: [String: JSONValue]) throws(GGUFError) -> ModelConfiguration {
+        var all = defaults.merging(fields) { $1 }
+        if let part {
+            guard let own = try Self.object(part, fields, path) else { throw missing([part]) }
+            all.merge(own) { $1 }
+        }
+        return try ModelConfiguration(path, all)
     }
 
     func fail(_ kind: GGUFError.Kind, _ reason: String) -> GGUFError { GGUFError(kind: kind, file: path, reason: reason) }
@@ -43,6 +66,15 @@ struct ModelConfiguration {
         guard let (name, value) = value(names, in: rope) else { return nil }
         guard case .integer(let integer) = value, integer > 0, integer < 1 << 40 else {
             throw fail(.wrongType, "field \(name) is \(value.short), not a whole number above 0")
+        }
+        return integer
+    }
+
+    /// An integer of 0 or above; nil where no such field is there.
+    func optionalCount(_ names: String...) throws(GGUFError) -> Int? {
+        guard let (name, value) = value(names, in: false) else { return nil }
+        guard case .integer(let integer) = value, integer >= 0, integer < 1 << 40 else {
+            throw fail(.wrongType, "field \(name) is \(value.short), not a whole number")
         }
         return integer
     }
@@ -81,7 +113,64 @@ struct ModelConfiguration {
         return string
     }
 
-    func has(_ name: String) -> Bool { value([name], in: false) != nil }
+    private func list(_ name: String, in rope: Bool) throws(GGUFError) -> [JSONValue]? {
+        guard let (name, value) = value([name], in: rope) else { return nil }
+        guard case .array(let values) = value else { throw fail(.wrongType, "field \(name) is \(value.short), not a list") }
+        return values
+    }
+
+    func optionalStrings(_ name: String) throws(GGUFError) -> [String]? {
+        try list(name, in: false)?.map { value throws(GGUFError) in
+            guard case .string(let string) = value else {
+                throw fail(.wrongType, "field \(name) holds \(value.short), not strings")
+            }
+            return string
+        }
+    }
+
+    func optionalIntegers(_ name: String) throws(GGUFError) -> [Int]? {
+        try list(name, in: false)?.map { value throws(GGUFError) in
+            guard case .integer(let integer) = value else {
+                throw fail(.wrongType, "field \(name) holds \(value.short), not integers")
+            }
+            return integer
+        }
+    }
+
+    func numbers(_ name: String, rope: Bool = false) throws(GGUFError) -> [Double] {
+        guard let values = try list(name, in: rope) else { throw missing([name]) }
+        return try values.map { value throws(GGUFError) in
+            guard let number = value.number else { throw fail(.wrongType, "field \(name) holds \(value.short), not numbers") }
+            return number
+        }
+    }
+
+    /// The rotary base of the layers that slide; nil where they have none of their own.
+    func slidingRopeBase() throws(GGUFError) -> Double? {
+        if case .string(let type)? = slidingRope["rope_type"], type != "default" {
+            throw fail(.unsupported, "field sliding_attention.rope_type is \"\(type)\"; only default is supported")
+        }
+        if let base = slidingRope["rope_theta"]?.number { return base }
+        return try optionalNumber("rope_local_base_freq")
+    }
+
+    /// Positions that the model was trained for before its rotary embedding was stretched.
+    func originalContext() throws(GGUFError) -> Int? {
+        let top = try optionalInteger("original_max_position_embeddings")
+        return try optionalInteger("original_max_position_embeddings", rope: true) ?? top
+    }
+
+    /// Who quantised the weights; nil for nobody.
+    func quantisation() throws(GGUFError) -> String? {
+        for name in ["quantization_config", "compression_config"] {
+            guard let object = try Self.object(name, fields, path) else { continue }
+            guard case .string(let method)? = object["quant_method"] else { return name }
+            return "\(name), quant_method \"\(method)\""
+        }
+        return nil
+    }
+
+    func has(_ name: String, rope: Bool = false) -> Bool { value([name], in: rope) != nil }
 
     /// The model's class, of which there is one.
     func modelClass() throws(GGUFError) -> String {

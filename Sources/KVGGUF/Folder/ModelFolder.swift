@@ -17,6 +17,8 @@ struct ModelFolder {
     /// What no file holds, each tensor from a multiple of 64 on.
     private var computed: [UInt8] = []
     private var computedTensors: [(name: String, dimensions: [Int], offset: Int)] = []
+    /// Rows of tensors that the folder has apart, by GGUF's name and the row's number.
+    private var apart: [String: [Int: [Float]]] = [:]
 
     /// - Throws: `GGUFError` naming the file, field or tensor at fault.
     static func open(_ path: String) throws(GGUFError) -> GGUFFile {
@@ -26,22 +28,25 @@ struct ModelFolder {
 
     private init(_ path: String) throws(GGUFError) {
         self.path = path
-        do { config = try ModelConfiguration(path: path + "/config.json") } catch {
+        let whole: ModelConfiguration
+        do { whole = try ModelConfiguration(path: path + "/config.json") } catch {
             guard error.kind == .notFound else { throw error }
             let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
             let other = names.filter { $0.hasSuffix(".gguf") }.min().map { "; for the GGUF file give \(path)/\($0)" } ?? ""
             throw GGUFError(kind: .notFound, file: path, reason: "the folder has no config.json\(other)")
         }
-        let modelClass = try config.modelClass()
+        let modelClass = try whole.modelClass()
         guard let architecture = FolderArchitecture.all.first(where: { $0.modelClass == modelClass }) else {
             let known = FolderArchitecture.all.map(\.modelClass).joined(separator: ", ")
-            throw config.fail(
+            throw whole.fail(
                 .unsupported, "field architectures is \"\(modelClass)\"; of folders this build reads \(known). Convert it to GGUF.")
         }
-        if config.has("quantization_config") {
+        config = try whole.completed(part: architecture.isTextPart ? "text_config" : nil, defaults: architecture.defaults)
+        if let method = try config.quantisation() {
             throw config.fail(
                 .unsupported,
-                "field quantization_config: quantised safetensors are not supported; take the float model, with --type")
+                "field \(method): safetensors with quantised weights are not supported; take the model with float weights, which --type "
+                    + "quantises, or a GGUF file")
         }
         self.architecture = architecture
         layouts = try architecture.rows(config)
@@ -56,9 +61,8 @@ struct ModelFolder {
             for (name, tensor) in shard.tensors { try add(name, tensor, of: shard.file, at: shard.path) }
             files.append(shard.file.file)
         }
-        if !keys.frequencyDivisors.isEmpty {
-            compute("rope_freqs.weight", [keys.frequencyDivisors.count], keys.frequencyDivisors)
-        }
+        for tensor in keys.tensors { compute(tensor.name, [tensor.values.count], tensor.values) }
+        for (name, rows) in apart.sorted(by: { $0.key < $1.key }) { try stack(name, rows) }
         if !computed.isEmpty {
             do { files.append(try MappedFile(name: path, contents: computed)) } catch {
                 throw GGUFError(kind: .unreadable, file: path, reason: error.reason)
@@ -153,8 +157,11 @@ struct ModelFolder {
         func fail(_ kind: GGUFError.Kind, _ reason: String) -> GGUFError {
             GGUFError(kind: kind, file: path, reason: "tensor \(name): \(reason)")
         }
-        if FolderArchitecture.isIgnored(name) { return }
-        guard let (target, pattern) = translate(name) else {
+        guard !FolderArchitecture.isIgnored(name), let own = architecture.isTextPart ? FolderArchitecture.textName(name) : name
+        else {
+            return
+        }
+        guard let (target, pattern, row) = translate(own) else {
             throw fail(.unsupported, "\(architecture.modelClass) has none of this name; without it the model would be another")
         }
         // A copy of the embedding.
@@ -176,7 +183,8 @@ struct ModelFolder {
             info.rowOrder = order
         }
         let addsOne = architecture.addsOneToNorms && target.hasSuffix("norm.weight")
-        guard dimensions.count == 1, addsOne || info.rowOrder != nil else {
+        guard dimensions.count == 1, addsOne || row != nil || info.rowOrder != nil else {
+            guard row == nil else { throw fail(.malformed, "shape \(tensor.shape) of what should be a row of \(target)") }
             tensors.append(info)
             return
         }
@@ -184,7 +192,22 @@ struct ModelFolder {
         do { values = try file.floats(name) } catch { throw fail(.malformed, "\(error)") }
         if let order = info.rowOrder { values = order.map { values[Int($0)] } }
         if addsOne { values = values.map { $0 + 1 } }
-        compute(target, dimensions, values)
+        guard let row else {
+            compute(target, dimensions, values)
+            return
+        }
+        apart[target, default: [:]][row] = values
+    }
+
+    /// One tensor of its rows.
+    private mutating func stack(_ name: String, _ rows: [Int: [Float]]) throws(GGUFError) {
+        let columns = rows[0]?.count ?? 0
+        for row in 0..<rows.count where columns == 0 || rows[row]?.count != columns {
+            throw GGUFError(
+                kind: .malformed, file: path,
+                reason: "row \(row) of tensor \(name) is missing or not as long as row 0: is the download complete?")
+        }
+        compute(name, [columns, rows.count], (0..<rows.count).flatMap { rows[$0] ?? [] })
     }
 
     private mutating func compute(_ name: String, _ dimensions: [Int], _ values: [Float]) {
@@ -193,18 +216,24 @@ struct ModelFolder {
         values.withUnsafeBytes { computed += $0 }
     }
 
-    /// GGUF's name, and its pattern without the ending.
-    private func translate(_ name: String) -> (name: String, pattern: String)? {
+    /// GGUF's name, its pattern without the ending, and the row of it that this is, where the folder has rows apart.
+    private func translate(_ name: String) -> (name: String, pattern: String, row: Int?)? {
         var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        guard let ending = parts.popLast(), ending == "weight" || ending == "bias" else { return nil }
-        var layer = ""
-        if let index = parts.firstIndex(where: { part in part.utf8.allSatisfy { (0x30...0x39).contains($0) } }) {
-            layer = parts[index]
-            guard let number = Int(layer), String(number) == layer else { return nil }
+        let ending = parts.last.flatMap { ["weight", "bias"].contains($0) ? $0 : nil }
+        if ending != nil { parts.removeLast() }
+        var numbers: [Int] = []
+        for (index, part) in parts.enumerated() where part.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+            guard let number = Int(part), String(number) == part else { return nil }
+            numbers.append(number)
             parts[index] = "*"
         }
         guard let pattern = architecture.tensors[parts.joined(separator: ".")] else { return nil }
-        return (pattern.replacingOccurrences(of: "*", with: layer) + "." + ending, pattern)
+        // transformers 5 has all experts' matrices in one parameter, whose name is not that of a module's weight.
+        guard ending != nil || pattern.hasSuffix("_exps") else { return nil }
+        var pieces = pattern.split(separator: "*", omittingEmptySubsequences: false).map(String.init)
+        var target = pieces.removeFirst()
+        for (number, piece) in zip(numbers, pieces) { target += "\(number)\(piece)" }
+        return ("\(target).\(ending ?? "weight")", pattern, numbers.count > pieces.count ? numbers.last : nil)
     }
 }
 

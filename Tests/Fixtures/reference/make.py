@@ -111,7 +111,7 @@ class Model:
     layers, width, heads, kv, head, inner, vocabulary, length = 4, 32, 4, 2, 8, 48, 96, 40
     norm, norm_bias, before, after, shared_norm, parallel = "rms", True, True, False, False, False
     head_norm = None            # "one" (for all heads), "own" (each head), "row"
-    permuted = interleaved = fused = tied = False
+    permuted = interleaved = fused = tied = norms_less_one = False
     biases = ()                 # of "q", "k", "v", "o", "ffn"
     gate, activation = True, staticmethod(silu)
     embedding_scale = residual_scale = logit_scale = 1.0
@@ -134,7 +134,10 @@ class Model:
 
     def tensor(self, name, *shape, around=0.0, deviation=0.25):
         if name not in self.tensors:
-            self.tensors[name] = (around + deviation * self.random.normal(size=shape)).astype(np.float32)
+            values = deviation * self.random.normal(size=shape)
+            # Gemma's files hold norms less 1: adding it is the converter's.
+            whole = around + values if not self.norms_less_one else np.float32(around) + values.astype(np.float32)
+            self.tensors[name] = whole.astype(np.float32)
         return self.tensors[name].astype(float)
 
     def product(self, name, x, rows, bias=False):
@@ -301,7 +304,7 @@ def cases():
     yield "gptneox-sequential", "gptneox", partial | dict(
         biases=("q", "k", "v", "o", "ffn"), gate=False, activation=gelu, kv=4,
         keys={"rope.dimension_count": 2, "use_parallel_residual": False})
-    yield "gemma", "gemma", dict(activation=gelu_tanh, embedding_scale=math.sqrt(32), tied=True)
+    yield "gemma", "gemma", dict(activation=gelu_tanh, embedding_scale=math.sqrt(32), tied=True, norms_less_one=True)
     short, long = np.array([1, 1.1, 1.5, 2], np.float32), np.array([1, 2.5, 4, 7], np.float32)
     for name, factors, original in (("long", long, 32), ("short", short, 256)):
         magnitude = math.sqrt(1 + math.log(512 / original) / math.log(original))
