@@ -41,6 +41,8 @@ let package = Package(
         library("KVText", ["KVGGUF", "CPCRE2"]),
         library("KVModel", ["KVGGUF", "CKVKernels"]),
         library("KVFabric", ["CKVLinux"]),
+        // CUDA's libraries are opened while the program runs: nothing of them is needed to build it, or to run it without a device.
+        library("KVCUDA", ["KVModel", .product(name: "Crypto", package: "swift-crypto")]),
         library(
             "KVRunahead",
             [
@@ -51,7 +53,7 @@ let package = Package(
         .executableTarget(
             name: "kvcpu",
             dependencies: [
-                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric", "CEdit",
+                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric", "KVCUDA", "CEdit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -65,6 +67,8 @@ let package = Package(
         tests("KVKernelsTests", ["CKVKernels"]),
         tests("KVModelTests", ["KVModel"]),
         tests("KVFabricTests", ["KVFabric"]),
+        // The libraries that stand in for CUDA's lie in Tests/CUDAEmulator; the tests compile them.
+        tests("KVCUDATests", ["KVCUDA"]),
         tests("KVCommandTests", ["kvcpu"]),
         .testTarget(
             name: "KVNumaTests", dependencies: ["KVTestSupport", "kvcpu"], exclude: ["numa-vm"], swiftSettings: settings),
