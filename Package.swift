@@ -8,8 +8,8 @@ let settings: [SwiftSetting] = [
 ]
 
 /// A Swift target with the house's settings.
-func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+func library(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
 /// A test target; every one may find fixtures through KVTestSupport.
@@ -42,7 +42,11 @@ let package = Package(
         library("KVModel", ["KVGGUF", "CKVKernels"]),
         library("KVFabric", ["CKVLinux"]),
         // CUDA's libraries are opened while the program runs: nothing of them is needed to build it, or to run it without a device.
-        library("KVCUDA", ["KVModel", .product(name: "Crypto", package: "swift-crypto")]),
+        library(
+            "KVCUDA", ["KVModel", .product(name: "Crypto", package: "swift-crypto")],
+            resources: ["device", "elementwise", "norm", "experts", "attention", "attention_decode"].map {
+                .embedInCode("Kernels/\($0).cu")
+            }),
         library(
             "KVRunahead",
             [
