@@ -1,3 +1,4 @@
+import Foundation
 import KVCUDA
 import XCTest
 
@@ -74,9 +75,14 @@ final class AttentionKernelTests: XCTestCase {
             return out.values
         }
 
-        /// The definition.
-        func truth(_ token: Int) -> [Double] {
+        /// The definition, with the query as it is, or brought to the keys' type first.
+        func truth(_ token: Int, isRounded: Bool) -> [Double] {
             let dimension = dimension
+            let query = query.map { bits in
+                let value = kernels.elements.value(bits)
+                return isRounded ? kernels.cache.value(kernels.cache.bits(value)) : value
+            }
+            let (key, value) = (key.map(kernels.cache.value), value.map(kernels.cache.value))
             let position = shape.first + token
             let seen = (shape.window > 0 ? max(0, position - shape.window + 1) : 0)...position
             var out: [Double] = []
@@ -87,7 +93,7 @@ final class AttentionKernelTests: XCTestCase {
                 for row in seen {
                     let at = (row * shape.kvHeads + other) * dimension
                     var score = 0.0
-                    for d in 0..<dimension { score += Double(kernels.elements.value(query[own + d]) * kernels.cache.value(key[at + d])) }
+                    for d in 0..<dimension { score += Double(query[own + d] * key[at + d]) }
                     score *= Double(scale)
                     if shape.softcap > 0 { score = Double(shape.softcap) * tanh(score / Double(shape.softcap)) }
                     weights.append(score)
@@ -96,11 +102,11 @@ final class AttentionKernelTests: XCTestCase {
                 weights = weights.map { exp($0 - highest) }
                 let sum = weights.reduce(0, +)
                 for d in 0..<dimension {
-                    var value = 0.0
+                    var total = 0.0
                     for (row, weight) in zip(seen, weights) {
-                        value += weight * Double(kernels.cache.value(self.value[(row * shape.kvHeads + other) * dimension + d]))
+                        total += weight * Double(value[(row * shape.kvHeads + other) * dimension + d])
                     }
-                    out.append(value / sum)
+                    out.append(total / sum)
                 }
             }
             return out
@@ -116,14 +122,13 @@ final class AttentionKernelTests: XCTestCase {
             let one = try Case(kernels, shape)
             let all = one.floats(try one.attention(0..<shape.tokens))
             for token in Set([0, 1, 15, 64, 127, 128, shape.tokens / 2, shape.tokens - 1]).filter({ $0 < shape.tokens }) {
-                let truth = one.truth(token)
                 let width = one.width
                 // Values are below 1: each key's weight is rounded to the cache's type, and what comes out to elements.
                 assertClose(
-                    Array(all[token * width..<(token + 1) * width]), truth, relative: elements.rounding, absolute: cache.rounding,
+                    Array(all[token * width..<(token + 1) * width]), one.truth(token, isRounded: true), relative: elements.rounding, absolute: cache.rounding,
                     "attention \(what) token \(token)")
-                // A query of another type than the keys is not brought to it in decoding.
                 if token % 2 == 0 { continue }
+                let truth = one.truth(token, isRounded: false)
                 for splits in [1, 7] {
                     assertClose(
                         one.floats(try one.decode(token, splits: splits)), truth, relative: elements.rounding, absolute: 1e-5,

@@ -80,12 +80,20 @@ final class EmulatedKernels {
 
     /// Runs a kernel; by default over one block of 256 threads.
     func launch(
-        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0, _ arguments: KernelArgument...
+        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0, _ arguments: LaunchArgument...
+    ) throws {
+        try launch(name, grid: grid, block: block, shared: shared, arguments)
+    }
+
+    func launch(
+        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0, _ arguments: [LaunchArgument]
     ) throws {
         var slots = arguments.map(\.bits)
-        let status = slots.withUnsafeMutableBufferPointer { slots in
-            let pointers = slots.indices.map { index in slots.baseAddress.map { UnsafeMutableRawPointer($0 + index) } }
-            return launchKernel(name, UInt32(grid.0), UInt32(grid.1), UInt32(grid.2), UInt32(block), 1, 1, shared, pointers)
+        let status = withExtendedLifetime(arguments) {
+            slots.withUnsafeMutableBufferPointer { slots in
+                let pointers = slots.indices.map { index in slots.baseAddress.map { UnsafeMutableRawPointer($0 + index) } }
+                return launchKernel(name, UInt32(grid.0), UInt32(grid.1), UInt32(grid.2), UInt32(block), 1, 1, shared, pointers)
+            }
         }
         if status != 0 { throw Failed(status: status, description: String(cString: error())) }
     }
@@ -101,17 +109,18 @@ final class EmulatedKernels {
     var bankConflicts: Int64 { conflicts() }
 }
 
-extension KernelArgument {
-    static func memory<T>(_ memory: GuardedMemory<T>) -> KernelArgument { .pointer(UInt64(UInt(bitPattern: memory.base))) }
+/// What a kernel is given; memory lives as long as this.
+struct LaunchArgument {
+    /// In the first bytes of eight (little-endian).
+    fileprivate let bits: UInt64
+    private var owner: AnyObject?
 
-    fileprivate var bits: UInt64 {
-        switch self {
-        case .pointer(let address): address
-        case .int32(let value): UInt64(UInt32(bitPattern: Int32(value)))
-        case .int64(let value): UInt64(bitPattern: Int64(value))
-        case .float(let value): UInt64(value.bitPattern)
-        }
+    static func memory<T>(_ memory: GuardedMemory<T>) -> LaunchArgument {
+        LaunchArgument(bits: UInt64(UInt(bitPattern: memory.base)), owner: memory)
     }
+    static func int32(_ value: Int) -> LaunchArgument { LaunchArgument(bits: UInt64(UInt32(bitPattern: Int32(value)))) }
+    static func int64(_ value: Int) -> LaunchArgument { LaunchArgument(bits: UInt64(bitPattern: Int64(value))) }
+    static func float(_ value: Float) -> LaunchArgument { LaunchArgument(bits: UInt64(value.bitPattern)) }
 }
 
 /// An array whose surroundings are watched: behind it lies a page that cannot be read, before it and in the last bytes a pattern. 16-aligned,

@@ -110,8 +110,9 @@ static __device__ __forceinline__ void soften(Rows &rows, float (&s)[TILES][KEYS
             highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 1));
             highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 2));
             // A row that has seen no key yet must not become infinity minus infinity.
-            const float base = highest == -INFINITE ? 0.0f : highest * factor;
-            const float keep = exp2_fast(fmaf(rows.highest[i][h], factor, -base));
+            const float finite = highest == -INFINITE ? 0.0f : highest, base = finite * factor;
+            // Exactly 1 where the highest stays: the difference before the product.
+            const float keep = exp2_fast((rows.highest[i][h] - finite) * factor);
             rows.highest[i][h] = highest;
             float sum = 0;
 #pragma unroll

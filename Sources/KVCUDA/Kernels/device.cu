@@ -112,7 +112,9 @@ struct cached { unsigned short bits; };
 #define LOG2_E 1.44269504f
 
 // float16 has no room above 65504, where bfloat16 goes on: a saturated activation is a wrong number, an infinite one ends as NaN everywhere.
+#if !ELEMENT_BF16 || !CACHE_BF16
 static __device__ __forceinline__ float saturated(float x) { return x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x; }
+#endif
 
 #if ELEMENT_BF16
 static __device__ __forceinline__ float to_float(element x) { return bf16_to_float(x.bits); }
