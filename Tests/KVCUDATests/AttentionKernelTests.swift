@@ -22,7 +22,8 @@ final class AttentionKernelTests: XCTestCase {
     private final class Case {
         let kernels: EmulatedKernels
         let shape: Shape
-        let query: [UInt16], key: [UInt16], value: [UInt16]
+        let query: [UInt16]
+        let key: [Float], value: [Float]
         let keys: GuardedMemory<UInt16>, values: GuardedMemory<UInt16>
         let scale: Float
         var dimension: Int { kernels.headDimension }
@@ -34,10 +35,10 @@ final class AttentionKernelTests: XCTestCase {
             var numbers = Numbers(UInt64(kernels.headDimension * 1000 + shape.tokens))
             let rows = (shape.first + shape.tokens) * shape.kvHeads * kernels.headDimension
             query = numbers.elements(shape.tokens * shape.heads * kernels.headDimension, kernels.elements, times: 3)
-            key = numbers.elements(rows, kernels.cache, times: 3)
-            value = numbers.elements(rows, kernels.cache)
-            keys = try GuardedMemory(key)
-            values = try GuardedMemory(value)
+            keys = try GuardedMemory(numbers.elements(rows, kernels.cache, times: 3))
+            values = try GuardedMemory(numbers.elements(rows, kernels.cache))
+            key = keys.values.map(kernels.cache.value)
+            value = values.values.map(kernels.cache.value)
             scale = 1 / Float(kernels.headDimension).squareRoot()
         }
 
@@ -78,16 +79,15 @@ final class AttentionKernelTests: XCTestCase {
         /// The definition, with the query as it is, or brought to the keys' type first.
         func truth(_ token: Int, isRounded: Bool) -> [Double] {
             let dimension = dimension
-            let query = query.map { bits in
+            let query = query[token * width..<(token + 1) * width].map { bits in
                 let value = kernels.elements.value(bits)
                 return isRounded ? kernels.cache.value(kernels.cache.bits(value)) : value
             }
-            let (key, value) = (key.map(kernels.cache.value), value.map(kernels.cache.value))
             let position = shape.first + token
             let seen = (shape.window > 0 ? max(0, position - shape.window + 1) : 0)...position
             var out: [Double] = []
             for head in 0..<shape.heads {
-                let own = (token * shape.heads + head) * dimension
+                let own = head * dimension
                 let other = head / (shape.heads / shape.kvHeads)
                 var weights: [Double] = []
                 for row in seen {
@@ -125,7 +125,8 @@ final class AttentionKernelTests: XCTestCase {
                 let width = one.width
                 // Values are below 1: each key's weight is rounded to the cache's type, and what comes out to elements.
                 assertClose(
-                    Array(all[token * width..<(token + 1) * width]), one.truth(token, isRounded: true), relative: elements.rounding, absolute: cache.rounding,
+                    Array(all[token * width..<(token + 1) * width]), one.truth(token, isRounded: true), relative: elements.rounding,
+                    absolute: cache.rounding,
                     "attention \(what) token \(token)")
                 if token % 2 == 0 { continue }
                 let truth = one.truth(token, isRounded: false)

@@ -61,7 +61,8 @@ final class ElementKernelTests: XCTestCase {
                 var values = numbers.floats(n, times: 100)
                 // Ties, subnormals, what is too large, and what is no number.
                 let special: [Float] = [
-                    0x1.002p0, 0x1.006p0, 0x1.01p0, 0x1.03p0, 0x1p-24, 0x1p-25, 0x1.8p-24, 0x1.fffp-15, 65504, 65519.9, 65520, -70000, 1e9,
+                    0x1.002p0, 0x1.006p0, 0x1.01p0, 0x1.03p0, 0x1p-24, 0x1p-25, 0x1.8p-24, 0x1.fffp-15, 65504, 65519.9, 65520,
+                    -70000, 1e9,
                     -.infinity, .nan, -0.0, 0,
                 ]
                 for (index, value) in special.enumerated() where n > special.count { values[index] = value }
@@ -69,7 +70,11 @@ final class ElementKernelTests: XCTestCase {
                 try kernels.launch("to_element", grid: (3, 1, 1), .memory(out), .memory(x), .int64(n))
                 out.check("to_element")
                 for (index, (bits, value)) in zip(out.values, values).enumerated() {
-                    if value.isNaN { XCTAssertTrue(type.value(bits).isNaN) } else { XCTAssertEqual(bits, type.bits(value), "\(index): \(value)") }
+                    if value.isNaN {
+                        XCTAssertTrue(type.value(bits).isNaN)
+                    } else {
+                        XCTAssertEqual(bits, type.bits(value), "\(index): \(value)")
+                    }
                 }
             }
         }
@@ -103,7 +108,8 @@ final class ElementKernelTests: XCTestCase {
                     "embed", grid: (2, 1, 1), .memory(hidden), .memory(table), .memory(try GuardedMemory(ids)), .int32(tokens),
                     .int32(columns), .float(1.5))
                 hidden.check("embed")
-                XCTAssertEqual(hidden.values, ids.flatMap { id in (0..<columns).map { 1.5 * type.value(rows[Int(id) * columns + $0]) } })
+                XCTAssertEqual(
+                    hidden.values, ids.flatMap { id in (0..<columns).map { 1.5 * type.value(rows[Int(id) * columns + $0]) } })
             }
         }
     }
@@ -113,7 +119,9 @@ final class ElementKernelTests: XCTestCase {
             let type = kernels.elements
             for (width, tokens) in [(1, 3), (8, 1), (20, 9), (576, 5)] {
                 var numbers = Numbers(UInt64(width))
-                let (values, bias, weights) = (numbers.floats(tokens * width), numbers.floats(width), numbers.floats(tokens, times: 5))
+                let (values, bias, weights) = (
+                    numbers.floats(tokens * width), numbers.floats(width), numbers.floats(tokens, times: 5)
+                )
                 let bits = values.map(type.bits)
                 let biases = try GuardedMemory(bias)
                 let (x, y, z) = (try GuardedMemory(bits), try GuardedMemory(values), try GuardedMemory(values))
@@ -123,7 +131,8 @@ final class ElementKernelTests: XCTestCase {
                     relative: type.rounding, "add_bias_element \(width)")
                 try kernels.launch("add_bias_float", .memory(y), .memory(biases), .float(0.25), .int32(tokens), .int32(width))
                 assertClose(
-                    y.values, values.indices.map { Double(values[$0]) + 0.25 * Double(bias[$0 % width]) }, relative: 1e-6, "add_bias_float")
+                    y.values, values.indices.map { Double(values[$0]) + 0.25 * Double(bias[$0 % width]) }, relative: 1e-6,
+                    "add_bias_float")
                 let (added, weight) = (try GuardedMemory(values.map { $0 * 3 }), try GuardedMemory(weights))
                 try kernels.launch(
                     "add_weighted", .memory(z), .memory(added), .memory(weight), .float(0.5), .int32(tokens), .int32(width))
@@ -160,7 +169,8 @@ final class ElementKernelTests: XCTestCase {
                     func expected(_ x: [Float], _ weightRows: Int) -> [Double] {
                         (0..<rows).flatMap { row in
                             let own = row % weightRows * width..<(row % weightRows + 1) * width
-                            return normed(x.map(Double.init)[row * width..<(row + 1) * width], weight[own], isLayer ? bias[own] : nil)
+                            return normed(
+                                x.map(Double.init)[row * width..<(row + 1) * width], weight[own], isLayer ? bias[own] : nil)
                         }
                     }
                     let name = isLayer ? "layer_norm" : "rms_norm"
@@ -169,14 +179,18 @@ final class ElementKernelTests: XCTestCase {
                     let bits = x.map(type.bits)
                     let heads = try GuardedMemory(bits)
                     let parameters: [LaunchArgument] = isLayer ? [.memory(biases)] : []
-                    try launch(kernels, name + "_hidden", rows, [.memory(out), .memory(input), .memory(weights)] + parameters, nil, width)
-                    try launch(kernels, name + "_add", rows, [.memory(sum), .memory(input), .memory(weights)] + parameters, nil, width)
-                    try launch(kernels, name + "_element", rows, [.memory(heads), .memory(weights)] + parameters, weightRows, width)
+                    try launch(
+                        kernels, name + "_hidden", rows, [.memory(out), .memory(input), .memory(weights)] + parameters, nil, width)
+                    try launch(
+                        kernels, name + "_add", rows, [.memory(sum), .memory(input), .memory(weights)] + parameters, nil, width)
+                    try launch(
+                        kernels, name + "_element", rows, [.memory(heads), .memory(weights)] + parameters, weightRows, width)
                     let what = "\(name) \(type) \(width)"
                     assertClose(floats(out, type), expected(x, 1), relative: type.rounding + 1e-5, absolute: 1e-5, what)
                     assertClose(sum.values, expected(x, 1).map { $0 + 2 }, relative: 1e-5, absolute: 1e-5, what)
                     assertClose(
-                        floats(heads, type), expected(bits.map(type.value), weightRows), relative: type.rounding + 1e-5, absolute: 1e-5,
+                        floats(heads, type), expected(bits.map(type.value), weightRows), relative: type.rounding + 1e-5,
+                        absolute: 1e-5,
                         what)
                     out.check(what)
                     sum.check(what)
@@ -208,7 +222,8 @@ final class ElementKernelTests: XCTestCase {
                     let angles = (0..<(first + tokens) * pairs).flatMap { [Float(cos(Double($0))), Float(sin(Double($0)))] }
                     let x = try GuardedMemory(bits)
                     try kernels.launch(
-                        "rotate", grid: (2, 1, 1), .memory(x), .memory(try GuardedMemory(angles)), .memory(try GuardedMemory([Int32(first)])),
+                        "rotate", grid: (2, 1, 1), .memory(x), .memory(try GuardedMemory(angles)),
+                        .memory(try GuardedMemory([Int32(first)])),
                         .int32(tokens), .int32(heads), .int32(pairs), .int32(halves))
                     x.check("rotate")
                     var expected = bits.map { Double(type.value($0)) }
@@ -236,15 +251,23 @@ final class ElementKernelTests: XCTestCase {
             for (first, tokens, width) in [(0, 1, 24), (3, 5, 21), (2, 3, 128)] {
                 var numbers = Numbers(UInt64(width))
                 // bfloat16 reaches where float16 does not.
-                let (key, value) = (numbers.elements(tokens * width, kernels.elements, times: 1e5), numbers.elements(tokens * width, kernels.elements))
+                let (key, value) = (
+                    numbers.elements(tokens * width, kernels.elements, times: 1e5),
+                    numbers.elements(tokens * width, kernels.elements)
+                )
                 let rows = (first + tokens + 2) * width
-                let (keys, values) = (try GuardedMemory([UInt16](repeating: 1, count: rows)), try GuardedMemory([UInt16](repeating: 2, count: rows)))
+                let (keys, values) = (
+                    try GuardedMemory([UInt16](repeating: 1, count: rows)), try GuardedMemory([UInt16](repeating: 2, count: rows))
+                )
                 try kernels.launch(
-                    "append", grid: (2, 1, 1), .memory(keys), .memory(values), .memory(try GuardedMemory(key)), .memory(try GuardedMemory(value)),
+                    "append", grid: (2, 1, 1), .memory(keys), .memory(values), .memory(try GuardedMemory(key)),
+                    .memory(try GuardedMemory(value)),
                     .memory(try GuardedMemory([Int32(first)])), .int32(tokens), .int32(width))
                 func expected(_ rows: [UInt16], _ other: UInt16) -> [UInt16] {
-                    let converted = kernels.elements == kernels.cache ? rows : rows.map { kernels.cache.bits(kernels.elements.value($0)) }
-                    return [UInt16](repeating: other, count: first * width) + converted + [UInt16](repeating: other, count: 2 * width)
+                    let converted =
+                        kernels.elements == kernels.cache ? rows : rows.map { kernels.cache.bits(kernels.elements.value($0)) }
+                    return [UInt16](repeating: other, count: first * width) + converted
+                        + [UInt16](repeating: other, count: 2 * width)
                 }
                 XCTAssertEqual(keys.values, expected(key, 1))
                 XCTAssertEqual(values.values, expected(value, 2))
@@ -284,7 +307,8 @@ final class ElementKernelTests: XCTestCase {
                 let chosen = try GuardedMemory([Int32](repeating: -1, count: tokens * used))
                 let weights = try GuardedMemory([Float](repeating: .nan, count: tokens * used))
                 try kernels.launch(
-                    "choose_experts", grid: (2, 1, 1), .memory(chosen), .memory(weights), .memory(try GuardedMemory(scores)), .int32(tokens),
+                    "choose_experts", grid: (2, 1, 1), .memory(chosen), .memory(weights), .memory(try GuardedMemory(scores)),
+                    .int32(tokens),
                     .int32(count), .int32(used), .int32(renormalises ? 1 : 0))
                 for token in 0..<tokens {
                     let own = Array(scores[token * count..<(token + 1) * count])
@@ -292,7 +316,8 @@ final class ElementKernelTests: XCTestCase {
                     XCTAssertEqual(Array(chosen.values[token * used..<(token + 1) * used]), order.map(Int32.init))
                     let all = (renormalises ? order.map { own[$0] } : own).reduce(0.0) { $0 + exp(Double($1)) }
                     assertClose(
-                        Array(weights.values[token * used..<(token + 1) * used]), order.map { exp(Double(own[$0])) / all }, relative: 1e-5,
+                        Array(weights.values[token * used..<(token + 1) * used]), order.map { exp(Double(own[$0])) / all },
+                        relative: 1e-5,
                         "weights \(count)")
                 }
                 chosen.check("choose_experts")
@@ -318,7 +343,8 @@ final class ElementKernelTests: XCTestCase {
                 let source = order.map { $0 / Int32(used) }
                 let gathered = try GuardedMemory([UInt16](repeating: 0, count: rows * width))
                 try kernels.launch(
-                    "gather_rows", .memory(gathered), .memory(try GuardedMemory(input)), .memory(try GuardedMemory(source)), .int32(rows),
+                    "gather_rows", .memory(gathered), .memory(try GuardedMemory(input)), .memory(try GuardedMemory(source)),
+                    .int32(rows),
                     .int32(width))
                 gathered.check("gather_rows")
                 XCTAssertEqual(gathered.values, source.flatMap { input[Int($0) * width..<Int($0 + 1) * width] })

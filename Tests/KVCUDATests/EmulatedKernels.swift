@@ -6,9 +6,10 @@ import XCTest
 
 /// A library made of CUDA source by Tests/CUDAEmulator/kernel.h, its kernels run on memory of this process.
 final class EmulatedKernels {
-    private typealias Launch = @convention(c) (
-        UnsafePointer<CChar>, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, Int, UnsafePointer<UnsafeMutableRawPointer?>
-    ) -> Int32
+    private typealias Launch =
+        @convention(c) (
+            UnsafePointer<CChar>, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, Int, UnsafePointer<UnsafeMutableRawPointer?>
+        ) -> Int32
 
     let elements: ElementType, cache: ElementType
     let headDimension: Int
@@ -44,10 +45,17 @@ final class EmulatedKernels {
         let library = folder.appendingPathComponent("kernels.so").path
         let header = Fixtures.repository.appendingPathComponent("Tests/CUDAEmulator/kernel.h").path
         let file = folder.appendingPathComponent("kernels.cpp")
-        let defines = KernelSource.options(elements: elements, cache: cache, headDimension: headDimension).filter { $0.hasPrefix("-D") }
+        let defines = KernelSource.options(elements: elements, cache: cache, headDimension: headDimension).filter {
+            $0.hasPrefix("-D")
+        }
         try "#define KVCPU_EMULATED 1\n#include \"\(header)\"\n\(source)".write(to: file, atomically: true, encoding: .utf8)
-        try Self.compile(defines + ["-std=c++20", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, file.path])
-        guard let handle = dlopen(library, RTLD_NOW | RTLD_LOCAL) else { throw Failed(status: -1, description: String(cString: dlerror())) }
+        try Self.compile(
+            defines + [
+                "-std=c++20", "-O2", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-shared", "-fPIC", "-o", library, file.path,
+            ])
+        guard let handle = dlopen(library, RTLD_NOW | RTLD_LOCAL) else {
+            throw Failed(status: -1, description: String(cString: dlerror()))
+        }
         func symbol<T>(_ name: String, as type: T.Type) throws -> T {
             guard let address = dlsym(handle, name) else { throw Failed(status: -1, description: "no \(name)") }
             return unsafeBitCast(address, to: type)
@@ -80,13 +88,15 @@ final class EmulatedKernels {
 
     /// Runs a kernel; by default over one block of 256 threads.
     func launch(
-        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0, _ arguments: LaunchArgument...
+        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0,
+        _ arguments: LaunchArgument...
     ) throws {
         try launch(name, grid: grid, block: block, shared: shared, arguments)
     }
 
     func launch(
-        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0, _ arguments: [LaunchArgument]
+        _ name: String, grid: (Int, Int, Int) = (1, 1, 1), block: Int = KernelShape.threads, shared: Int = 0,
+        _ arguments: [LaunchArgument]
     ) throws {
         var slots = arguments.map(\.bits)
         let status = withExtendedLifetime(arguments) {
@@ -204,7 +214,8 @@ struct Numbers {
 
 /// Fails where a value is farther from the expected one than `relative` of it and `absolute` allow.
 func assertClose(
-    _ values: [Float], _ expected: [Double], relative: Double, absolute: Double = 1e-6, _ what: String, file: StaticString = #filePath,
+    _ values: [Float], _ expected: [Double], relative: Double, absolute: Double = 1e-6, _ what: String,
+    file: StaticString = #filePath,
     line: UInt = #line
 ) {
     XCTAssertEqual(values.count, expected.count, what, file: file, line: line)

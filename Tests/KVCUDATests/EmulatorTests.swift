@@ -46,7 +46,8 @@ final class EmulatorTests: XCTestCase {
             failure { try kernels.launch(name, block: block, shared: shared, .memory(out), .int32(n)) }
         }
         XCTAssertEqual(launch("wait_unevenly", 0), "none")
-        XCTAssertTrue(launch("wait_unevenly", 3).hasSuffix("threads wait for ever: 61 at a barrier, 0 in a warp's exchange, 3 ended"))
+        XCTAssertTrue(
+            launch("wait_unevenly", 3).hasSuffix("threads wait for ever: 61 at a barrier, 0 in a warp's exchange, 3 ended"))
         XCTAssertEqual(launch("wait_apart", 0), "none")
         XCTAssertTrue(launch("wait_apart", 3).hasSuffix("threads wait for ever: 3 at a barrier, 29 in a warp's exchange, 32 ended"))
         // After a failure the next launch is as the first.
@@ -58,7 +59,8 @@ final class EmulatorTests: XCTestCase {
         let bytes = try GuardedMemory([UInt8](repeating: 0, count: 64))
         XCTAssertEqual(failure { try kernels.launch("read_askew", block: 1, .memory(out), .memory(bytes), .int32(16)) }, "none")
         XCTAssertTrue(
-            failure { try kernels.launch("read_askew", block: 1, .memory(out), .memory(bytes), .int32(8)) }.hasSuffix("not 16-aligned"))
+            failure { try kernels.launch("read_askew", block: 1, .memory(out), .memory(bytes), .int32(8)) }.hasSuffix(
+                "not 16-aligned"))
     }
 
     func testMissingWaitsShow() throws {

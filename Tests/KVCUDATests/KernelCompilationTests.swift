@@ -5,9 +5,10 @@ import XCTest
 
 /// The kernels compiled by the real NVRTC, which needs no device.
 final class KernelCompilationTests: XCTestCase {
-    private typealias Create = @convention(c) (
-        UnsafeMutablePointer<OpaquePointer?>, UnsafePointer<CChar>, UnsafePointer<CChar>, Int32, OpaquePointer?, OpaquePointer?
-    ) -> Int32
+    private typealias Create =
+        @convention(c) (
+            UnsafeMutablePointer<OpaquePointer?>, UnsafePointer<CChar>, UnsafePointer<CChar>, Int32, OpaquePointer?, OpaquePointer?
+        ) -> Int32
     private typealias Compile = @convention(c) (OpaquePointer?, Int32, UnsafePointer<UnsafePointer<CChar>?>) -> Int32
     private typealias Size = @convention(c) (OpaquePointer?, UnsafeMutablePointer<Int>) -> Int32
     private typealias Read = @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>) -> Int32
@@ -28,7 +29,8 @@ final class KernelCompilationTests: XCTestCase {
         }
         if !found.isEmpty { return found }
         if ProcessInfo.processInfo.environment["CI"] == "true" {
-            throw EmulatedKernels.Failed(status: -1, description: "no NVRTC, and CI=true forbids skipping: CI fetches it into \(cache)")
+            throw EmulatedKernels.Failed(
+                status: -1, description: "no NVRTC, and CI=true forbids skipping: CI fetches it into \(cache)")
         }
         throw XCTSkip("no NVRTC: `pip install nvidia-cuda-nvrtc-cu12`, or set KVCPU_CUDA_PATH to the folder that holds it")
     }
@@ -45,7 +47,8 @@ final class KernelCompilationTests: XCTestCase {
         defer { _ = destroy(&program) }
         let texts = options.map { strdup($0) }
         defer { for text in texts { free(text) } }
-        let status = try symbol("nvrtcCompileProgram", Compile.self)(program, Int32(texts.count), texts.map { $0.map { UnsafePointer($0) } })
+        let status = try symbol("nvrtcCompileProgram", Compile.self)(
+            program, Int32(texts.count), texts.map { $0.map { UnsafePointer($0) } })
         var size = 0
         XCTAssertEqual(try symbol("nvrtcGetProgramLogSize", Size.self)(program, &size), 0)
         var log = [CChar](repeating: 0, count: max(size, 1))

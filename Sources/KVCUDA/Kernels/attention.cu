@@ -175,11 +175,11 @@ static __device__ __forceinline__ void mask(float (&s)[TILES][KEYS / 8][4], int 
             }
 }
 
-// The warp's rows, divided by their sums, to `out`: by way of their queries' place in shared memory, so that whole units are written.
+// The warp's rows, divided by their sums, to `out`: by way of their queries' place in shared memory, so that whole units are written. (The
+// last read of the queries lies before a barrier.)
 static __device__ __forceinline__ void finish(
     Rows &rows, uint4 *tile, element *out, long long stride, int row, int first, int tokens) {
     const int lane = threadIdx.x % WARP;
-    __syncwarp();
 #pragma unroll
     for (int i = 0; i < TILES; i++)
 #pragma unroll

@@ -123,7 +123,9 @@ static __device__ __forceinline__ unsigned elements_of(float low, float high) { 
 #else
 static __device__ __forceinline__ float to_float(element x) { return f16_to_float(x.bits); }
 static __device__ __forceinline__ element element_of(float x) { return element{float_to_f16(saturated(x))}; }
-static __device__ __forceinline__ unsigned elements_of(float low, float high) { return pack_f16(saturated(low), saturated(high)); }
+static __device__ __forceinline__ unsigned elements_of(float low, float high) {
+    return pack_f16(saturated(low), saturated(high));
+}
 #endif
 
 #if CACHE_BF16
