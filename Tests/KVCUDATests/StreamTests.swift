@@ -193,4 +193,35 @@ final class StreamTests: EmulatedTestCase {
         try other.wait(event)
         XCTAssertEqual(try other.values(b.address, 1, of: Int32(0)), [3])
     }
+
+    func testThreadsWithAStreamEach() throws {
+        let cuda = try open(["DEVICES": "2"])
+        let contexts = [try cuda.context(0), try cuda.context(1)]
+        let failures = Failures()
+        DispatchQueue.concurrentPerform(iterations: 8) { thread in
+            do {
+                let context = contexts[thread % 2]
+                let stream = try context.stream()
+                let (a, b) = (try context.allocate(400, for: "a"), try context.allocate(400, for: "b"))
+                for round in 0..<50 {
+                    let values = (0..<100).map { Int32(thread * 1_000_000 + round * 1000 + $0) }
+                    try stream.upload(values, to: a.address)
+                    try stream.copy(a.address, to: b.address, bytes: 400)
+                    if try stream.values(b.address, 100, of: Int32(0)) != values {
+                        failures.add("wrong values on thread \(thread)")
+                    }
+                }
+            } catch {
+                failures.add("\(error)")
+            }
+        }
+        XCTAssertEqual(failures.all, [])
+    }
+
+    private final class Failures: @unchecked Sendable {
+        private let lock = NSLock()
+        private var texts: [String] = []
+        var all: [String] { lock.withLock { texts } }
+        func add(_ text: String) { lock.withLock { texts.append(text) } }
+    }
 }
