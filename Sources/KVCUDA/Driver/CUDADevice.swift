@@ -13,6 +13,13 @@ package struct CUDADevice: Sendable, Equatable {
     /// 90 for capability 9.0.
     package var architecture: Int { major * 10 + minor }
 
+    /// A device that is not there, to compile for.
+    init(index: Int, name: String, major: Int, minor: Int) {
+        (self.index, self.name, self.major, self.minor) = (index, name, major, minor)
+        (totalMemory, multiprocessors, sharedMemoryPerBlock) = (0, 0, 0)
+    }
+
+    /// - Throws: `.device`, `.call`.
     init(_ driver: DriverCalls, _ index: Int) throws(CUDAError) {
         var device: Int32 = 0
         try driver.check("cuDeviceGet", driver.device(&device, Int32(clamping: index)))

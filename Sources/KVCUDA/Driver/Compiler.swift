@@ -63,10 +63,11 @@ struct Compiler: @unchecked Sendable {
     /// - Throws: `.driver` where NVRTC knows later devices only.
     func target(_ device: CUDADevice) throws(CUDAError) -> Target {
         guard let newest = architectures.last(where: { $0 <= device.architecture }) else {
+            let least = architectures.first ?? 0
             throw CUDAError(
                 .driver,
-                "\(library.path): compiles for capability \(architectures.first ?? 0) at least (tenths), and device \(device.index) "
-                    + "(\(device.name)) has \(device.architecture)")
+                "\(library.path) compiles for capability \(least / 10).\(least % 10) and later, and device \(device.index) "
+                    + "(\(device.name)) has \(device.major).\(device.minor)")
         }
         return Target(architecture: newest, isBinary: newest / 10 == device.major)
     }

@@ -172,7 +172,8 @@ package final class DeviceStream: @unchecked Sendable {
 
     /// Records what `body` asks of this stream instead of doing it, to be launched as a whole, often. Arguments and addresses are kept
     /// as they are now. The body must not allocate, wait or ask for state; other streams join by waiting for an event of this one, and
-    /// must be waited for before the body's end.
+    /// must be waited for before the body's end. Do the same work once outside a capture before: drivers before 12.3 cannot load kernels
+    /// in one, and nor can cuBLASLt be sure to set itself up.
     ///
     /// - Throws: what the body throws, else `.call`.
     package func capture(_ body: () throws(CUDAError) -> Void) throws(CUDAError) -> DeviceGraph {
