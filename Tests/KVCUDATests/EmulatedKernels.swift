@@ -49,7 +49,7 @@ final class EmulatedKernels {
             $0.hasPrefix("-D")
         }
         try "#define KVCPU_EMULATED 1\n#include \"\(header)\"\n\(source)".write(to: file, atomically: true, encoding: .utf8)
-        try Self.compile(
+        try CUDAEmulator.compile(
             defines + [
                 "-std=c++20", "-O2", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-shared", "-fPIC", "-o", library, file.path,
             ])
@@ -64,26 +64,6 @@ final class EmulatedKernels {
         error = try symbol("kvcpu_error", as: (@convention(c) () -> UnsafePointer<CChar>).self)
         setOrder = try symbol("kvcpu_order", as: (@convention(c) (UInt32) -> Void).self)
         conflicts = try symbol("kvcpu_bank_conflicts", as: (@convention(c) () -> Int64).self)
-    }
-
-    /// Runs the C++ compiler: $CXX, clang++, or g++.
-    private static func compile(_ arguments: [String]) throws {
-        let named = ProcessInfo.processInfo.environment["CXX"].map { [$0] } ?? []
-        for compiler in named + ["clang++", "g++"] {
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-            process.arguments = [compiler] + arguments
-            let pipe = Pipe()
-            process.standardError = pipe
-            try process.run()
-            let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            if process.terminationStatus == 0 { return }
-            // env's answer to a program that is not there.
-            if process.terminationStatus != 127 { throw Failed(status: process.terminationStatus, description: text) }
-        }
-        if ProcessInfo.processInfo.environment["CI"] == "true" { throw Failed(status: 127, description: "no C++ compiler") }
-        throw XCTSkip("no C++ compiler: install clang or g++")
     }
 
     /// Runs a kernel; by default over one block of 256 threads.
