@@ -4,13 +4,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model build run test bench paper bench-kernels format lint clean
+.PHONY: help setup model cuda build run test bench paper bench-kernels format lint clean
 
 PACKAGES := libpcre2-dev libedit-dev libnuma-dev libopenblas-dev pkg-config python3-pip
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvcpu
 MODEL := $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+NVRTC := nvidia-cuda-nvrtc-cu12==12.9.86
 PROMPT ?= Explain in three sentences why the sky is blue.
 
 help:
@@ -67,6 +68,20 @@ model: setup
 	  echo "$(MODEL_SHA256)  $$file" | sha256sum --check --quiet; \
 	  mv "$$file" "$(MODEL)"; \
 	  echo "model at $(MODEL)"; \
+	fi
+
+## make cuda    fetches CUDA's compiler (NVRTC, a library alone) into ~/.cache/kvcpu/cuda: with it the tests compile the kernels for devices
+cuda: setup
+	@if ! ls "$(CACHE)"/cuda/nvidia/*/lib/libnvrtc.so.* >/dev/null 2>&1; then \
+	  mkdir -p "$(CACHE)"; \
+	  folder=$$(mktemp -d "$(CACHE)/fetch.XXXXXX"); \
+	  trap 'rm -rf "$$folder"' EXIT; \
+	  echo "python3 -m pip download --no-deps -d $$folder $(NVRTC)"; \
+	  python3 -m pip download -q --disable-pip-version-check --no-deps -d "$$folder" $(NVRTC); \
+	  python3 -m zipfile -e "$$folder"/nvidia_cuda_nvrtc*.whl "$$folder/cuda"; \
+	  rm -rf "$(CACHE)/cuda"; \
+	  mv "$$folder/cuda" "$(CACHE)/cuda"; \
+	  echo "NVRTC at $(CACHE)/cuda"; \
 	fi
 
 ## make format  formats the Swift sources; make lint checks them

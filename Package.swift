@@ -8,8 +8,8 @@ let settings: [SwiftSetting] = [
 ]
 
 /// A Swift target with the house's settings.
-func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+func library(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
 /// A test target; every one may find fixtures through KVTestSupport.
@@ -41,6 +41,12 @@ let package = Package(
         library("KVText", ["KVGGUF", "CPCRE2"]),
         library("KVModel", ["KVGGUF", "CKVKernels"]),
         library("KVFabric", ["CKVLinux"]),
+        // CUDA's libraries are opened while the program runs: nothing of them is needed to build it, or to run it without a device.
+        library(
+            "KVCUDA", ["KVModel", .product(name: "Crypto", package: "swift-crypto")],
+            resources: ["device", "elementwise", "norm", "experts", "attention", "attention_decode"].map {
+                .embedInCode("Kernels/\($0).cu")
+            }),
         library(
             "KVRunahead",
             [
@@ -51,7 +57,7 @@ let package = Package(
         .executableTarget(
             name: "kvcpu",
             dependencies: [
-                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric", "CEdit",
+                "KVRunahead", "KVGGUF", "KVText", "KVModel", "KVFabric", "KVCUDA", "CEdit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -65,6 +71,8 @@ let package = Package(
         tests("KVKernelsTests", ["CKVKernels"]),
         tests("KVModelTests", ["KVModel"]),
         tests("KVFabricTests", ["KVFabric"]),
+        // The libraries that stand in for CUDA's lie in Tests/CUDAEmulator; the tests compile them.
+        tests("KVCUDATests", ["KVCUDA"]),
         tests("KVCommandTests", ["kvcpu"]),
         .testTarget(
             name: "KVNumaTests", dependencies: ["KVTestSupport", "kvcpu"], exclude: ["numa-vm"], swiftSettings: settings),

@@ -50,7 +50,7 @@ struct Inspect: ParsableCommand {
             return
         }
         try Terminal.output(metadata(file) + tensorTable(file))
-        try Terminal.output(machine(Topology.read()))
+        try Terminal.output(machine(Topology.read()) + DeviceReport.text())
         let opening = try Opening(try engine.configuration(source))
         try Terminal.output(plan(opening))
     }

@@ -210,6 +210,28 @@ final class CommandTests: XCTestCase {
         XCTAssertEqual(tensor.dtype, "F32")
     }
 
+    func testInspectListsDevices() throws {
+        let model = try Command.model("q-llama-q8_0")
+        var environment = try CUDAEmulator.environment(devices: 2)
+        let shown = try Command(["inspect", "-m", model], environment: environment)
+        XCTAssertEqual(shown.status, 0, shown.error)
+        let folder = try CUDAEmulator.folder()
+        for line in [
+            "CUDA 12.4, kernels by NVRTC 12.99", "  \(folder)/libcublasLt.so.12",
+            "  device 0: Emulated device 0, capability 9.0, 4 multiprocessors, 1.0 GiB, reaches the memory of 1",
+            "  device 1: Emulated device 1, capability 9.0, 4 multiprocessors, 1.0 GiB, reaches the memory of 0",
+        ] {
+            XCTAssertTrue(shown.output.contains(line + "\n"), "\(line)\n\(shown.output)")
+        }
+        environment["KVCPU_FAKE_DRIVER"] = "11080"
+        let old = try Command(["inspect", "-m", model], environment: environment)
+        XCTAssertEqual(old.status, 0, old.error)
+        XCTAssertTrue(
+            old.output.contains(
+                "no CUDA devices: \(folder)/libcuda.so.1: the driver is of CUDA 11.8, and 12.0 or newer is needed\n"),
+            old.output)
+    }
+
     func testHelpAndVersion() throws {
         let help = try Command(["--help"])
         XCTAssertEqual(help.status, 0)
