@@ -50,7 +50,7 @@ let package = Package(
         library(
             "KVRunahead",
             [
-                "KVText", "KVModel", "KVFabric", .product(name: "Logging", package: "swift-log"),
+                "KVText", "KVModel", "KVFabric", "KVCUDA", .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),

@@ -22,7 +22,7 @@ package enum KernelSource {
 package enum KernelShape {
     /// Threads of a block of every kernel but those below.
     package static let threads = 256
-    package static let attentionThreads = 128, argmaxThreads = 1024
+    package static let attentionThreads = 128
     /// Rows of a block where each has a warp.
     package static let warpRows = threads / 32
     /// Heads of a group that a block of `attention_decode` takes.

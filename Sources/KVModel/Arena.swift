@@ -94,7 +94,7 @@ package final class Arena: @unchecked Sendable {
         var layout = Layout()
         let progressOffset = layout.reserve(128)
         let offsets = Activation.allCases.map { activation -> BufferLayout in
-            let (tokens, width) = Self.extent(activation, geometry, chunk: chunk, piece: piece)
+            let (tokens, width) = activation.extent(geometry, chunk: chunk, piece: piece)
             // Only what a matrix reads has an int8 form.
             let int8 = weights.needsInt8 && [.normed, .attended, .gate, .expertInput, .expertGate].contains(activation)
             return layout.reserve(tokens: tokens, width: width, int8: int8)
@@ -163,29 +163,16 @@ package final class Arena: @unchecked Sendable {
 
     package var tokenLayersDone: Int { progress.pointee.load(ordering: .relaxed) }
 
+    /// Some more tokens have gone through a layer.
+    package func add(progress tokens: Int) { progress.pointee.add(tokens, ordering: .relaxed) }
+
+    /// Takes the last token's logits from elsewhere.
+    package func setLogits(_ values: UnsafePointer<Float>) {
+        self[.logits].floats.update(from: values, count: self[.logits].width)
+    }
+
     /// The last token's logits, [vocabulary].
     package var logits: UnsafePointer<Float> { UnsafePointer(self[.logits].floats) }
-
-    private static func extent(_ activation: Activation, _ geometry: Geometry, chunk: Int, piece: Int) -> (Int, Int) {
-        // Each token's row once for each of its experts.
-        let rows = piece * (geometry.experts?.used ?? 0)
-        return switch activation {
-        case .hidden: (chunk, geometry.embedding)
-        case .query: (chunk, geometry.queryWidth)
-        case .normed: (piece, geometry.embedding)
-        case .key, .value: (piece, geometry.keyValueWidth)
-        case .attended: (piece, geometry.queryWidth)
-        case .gate, .up: (piece, geometry.feedForward)
-        // Two rows: see CPUOperations.project.
-        case .logits: (2, geometry.vocabulary)
-        case .update: (piece, geometry.embedding)
-        case .router: (piece, geometry.experts?.count ?? 0)
-        case .sharedWeight: (piece, 1)
-        case .expertInput: (rows, geometry.embedding)
-        case .expertGate, .expertUp: (rows, geometry.experts?.feedForward ?? 0)
-        case .expertOutput: (rows, geometry.embedding)
-        }
-    }
 
     /// Where a buffer's parts lie.
     fileprivate struct BufferLayout {

@@ -9,7 +9,7 @@ extension CPUOperations {
     /// With a `window`, a token sees that many keys, its own the last of them; with 0 all up to its own.
     package func attend(layer: Int, window: Int) throws(Stopped) {
         try enter(.whole, reads: [.init(.query), .cache], writes: .init(.attended))
-        if worker == 0, let recorder { recorder.record(work(window), layer: layer) }
+        if worker == 0, let recorder { recorder.record(job.work(piece, window: window), layer: layer) }
         // By blocks only what the token sees is computed.
         let isWhole = !job.isDense || job.positions[piece.lowerBound] + 1 == job.keys
         if piece.count == 1, isWhole { return try attendOne(layer, window) }
@@ -142,17 +142,6 @@ extension CPUOperations {
                 partials + member * stride, blocks.count, geometry.group * stride, geometry.headDimension,
                 row(.attended, piece.lowerBound) + column)
         }
-    }
-
-    /// What the piece's attention computes.
-    private func work(_ window: Int) -> AttentionWork {
-        let rectangle = piece.count * job.keys
-        var causal = 0
-        for token in piece {
-            let keys = job.positions[token] + 1
-            causal += window > 0 ? min(window, keys) : keys
-        }
-        return AttentionWork(rectangle: rectangle, causal: causal, scores: job.isDense ? rectangle : causal)
     }
 
     /// The next unit of work, or nil when all are handed out; every worker draws one too many.

@@ -4,7 +4,7 @@ package import Synchronization
 /// One worker's view of a team's forward pass on the CPU: splits each operation's work, orders the team by barriers.
 ///
 /// Reused from run to run by `prepare`; allocates nothing afterwards.
-package final class CPUOperations: Operations, @unchecked Sendable {
+package final class CPUOperations: Computation, @unchecked Sendable {
     // Used by its worker alone while a run is under way, by the engine between runs.
     let geometry: Geometry
     let table: UnsafePointer<ckv_table>
@@ -37,31 +37,6 @@ package final class CPUOperations: Operations, @unchecked Sendable {
     var drawn: [Int]
     /// The current operation's share of each cache.
     var parts: [CacheSet.Part]
-
-    /// What one run computes.
-    package struct Job: @unchecked Sendable {
-        // Sendable by hand for pointers to the caller's memory, which stays until the run has ended; logits are written by one rank each.
-        /// The absolute positions of the chunk's tokens.
-        package var positions = Positions(0..<0)
-        /// Keys that the rank holds when it attends: up to its chunk's end, or all of the prompt's.
-        package var keys = 0
-        /// True: of all these keys the scores are computed and masked, as dense baselines do. The same bits.
-        package var isDense = false
-        /// Token ids from the first position on.
-        package var tokens: UnsafePointer<Int32>?
-        package var logits = Logits.none
-
-        package enum Logits {
-            /// Keys and values only.
-            case none
-            /// Of the chunk's last token, into the arena.
-            case last
-            /// Of all tokens, each to its position's row of [positions, vocabulary] floats.
-            case all(UnsafeMutablePointer<Float>)
-        }
-
-        package init() {}
-    }
 
     /// - Parameters:
     ///   - weights: the copy that is near.
@@ -153,6 +128,8 @@ package final class CPUOperations: Operations, @unchecked Sendable {
         return buffer.floats + (wide ? token : token - piece.lowerBound) * buffer.width
     }
 
+    package func compute(_ forward: () throws(Stopped) -> Void) throws(Stopped) { try forward() }
+
     package func mark(_ mark: LayerMark, layer: Int) {
         if mark == .begin, let reached { reached.pointee.store(UInt32(layer + 1), ordering: .relaxed) }
         guard worker == 0 else { return }
@@ -164,6 +141,8 @@ package final class CPUOperations: Operations, @unchecked Sendable {
 /// Takes note of a rank's way through the layers.
 package protocol LayerRecorder: AnyObject {
     func record(_ mark: LayerMark, layer: Int)
+    /// The same of a moment that has passed, in nanoseconds of the monotonic clock.
+    func record(_ mark: LayerMark, layer: Int, at time: UInt64)
     /// Some more attention of a layer.
     func record(_ work: AttentionWork, layer: Int)
 }
@@ -183,6 +162,9 @@ package final class Angles: @unchecked Sendable {
     // Immutable after init.
     let tables: [UnsafeMutablePointer<Float>]
     package let positions: Int
+
+    /// One rotary's, [positions, pairs, 2].
+    package func values(_ rotary: Int) -> UnsafePointer<Float> { UnsafePointer(tables[rotary]) }
 
     package init(_ rotaries: [Rotary], positions: Int) {
         self.positions = positions

@@ -9,6 +9,30 @@ package enum Activation: Int, Sendable, CaseIterable {
     case expertInput, expertGate, expertUp, expertOutput
 }
 
+extension Activation {
+    /// Rows and columns of a buffer for chunks and pieces of so many tokens.
+    package func extent(_ geometry: Geometry, chunk: Int, piece: Int) -> (rows: Int, width: Int) {
+        // Each token's row once for each of its experts.
+        let rows = piece * (geometry.experts?.used ?? 0)
+        return switch self {
+        case .hidden: (chunk, geometry.embedding)
+        case .query: (chunk, geometry.queryWidth)
+        case .normed: (piece, geometry.embedding)
+        case .key, .value: (piece, geometry.keyValueWidth)
+        case .attended: (piece, geometry.queryWidth)
+        case .gate, .up: (piece, geometry.feedForward)
+        // Two rows: see CPUOperations.project.
+        case .logits: (2, geometry.vocabulary)
+        case .update: (piece, geometry.embedding)
+        case .router: (piece, geometry.experts?.count ?? 0)
+        case .sharedWeight: (piece, 1)
+        case .expertInput: (rows, geometry.embedding)
+        case .expertGate, .expertUp: (rows, geometry.experts?.feedForward ?? 0)
+        case .expertOutput: (rows, geometry.embedding)
+        }
+    }
+}
+
 /// A matrix and where its products go.
 package struct Projection: Sendable {
     package let matrix: Matrix
@@ -64,16 +88,16 @@ package struct LogitShape: Sendable {
 /// the scores.
 package struct Experts: Sendable {
     /// Normed rows to `router` and, where the shared expert is weighed, `sharedWeight`; in float whatever the activations.
-    let router: [Projection]
-    let gate, up, down: [Matrix]
+    package let router: [Projection]
+    package let gate, up, down: [Matrix]
     /// Of each token.
-    let used: Int
+    package let used: Int
     /// The weights of the chosen sum to 1; otherwise those of all experts do.
-    let renormalises: Bool
+    package let renormalises: Bool
     /// Of all weights.
-    let scale: Float
+    package let scale: Float
 
-    var count: Int { gate.count }
+    package var count: Int { gate.count }
 }
 
 /// What an architecture may ask for. A rank's tokens (its chunk) are handled in pieces, so that scratch stays in the cache whatever the chunk.

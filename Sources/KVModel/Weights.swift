@@ -9,6 +9,8 @@ package enum ActivationType: String, Sendable, CaseIterable {
 
 /// A float vector (norm weights, biases), [count].
 package struct Vector: Sendable {
+    /// Among all vectors of the model.
+    package let index: Int
     /// In each copy of the weights, in bytes.
     let offset: Int
     package let count: Int
@@ -17,6 +19,8 @@ package struct Vector: Sendable {
 /// A weight matrix, [rows, columns], repacked for the kernels.
 package struct Matrix: Sendable {
     package let name: String
+    /// Among all matrices of the model.
+    package let index: Int
     package let rows: Int
     package let columns: Int
     /// Takes int8 activations.
@@ -40,6 +44,9 @@ package struct Table: @unchecked Sendable {
         /// In each copy of the weights, in bytes.
         case copied(Int)
     }
+    /// Among all tables of the model.
+    package let index: Int
+    let type: TensorType
     let place: Place
     let rowBytes: Int
     let dequantise: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Float>?, Int) -> Void
@@ -90,6 +97,8 @@ package final class Weights: @unchecked Sendable {
     private(set) var tables: [MadeTable] = []
     private(set) var mappedTables: [MappedTable] = []
     private(set) var vectors: [PackedVector] = []
+    /// All tables, of either kind.
+    private(set) var lookups: [Table] = []
     private var known: [String: Matrix] = [:]
     /// Names of the tensors that somebody has asked for.
     private var declared: Set<String> = []
@@ -143,7 +152,7 @@ package final class Weights: @unchecked Sendable {
 
     /// A vector of zeros that no file holds.
     package func zeros(count: Int) -> Vector {
-        let vector = Vector(offset: layout.reserve(count * MemoryLayout<Float>.stride), count: count)
+        let vector = Vector(index: vectors.count, offset: layout.reserve(count * MemoryLayout<Float>.stride), count: count)
         vectors.append(PackedVector(vector: vector, values: [Float](repeating: 0, count: count)))
         return vector
     }
@@ -160,7 +169,8 @@ package final class Weights: @unchecked Sendable {
         if let info = file.tensor(name), info.dimensions.count > 1, info.elements == total { dimensions = info.dimensions }
         let info = try tensor(name, dimensions)
         let values = file.hasData ? try Self.floats(of: info, in: file) : Synthetic.vector(name, count: total)
-        let vector = Vector(offset: layout.reserve(range.count * MemoryLayout<Float>.stride), count: range.count)
+        let vector = Vector(
+            index: vectors.count, offset: layout.reserve(range.count * MemoryLayout<Float>.stride), count: range.count)
         vectors.append(PackedVector(vector: vector, values: Array(values[range])))
         return vector
     }
@@ -183,7 +193,11 @@ package final class Weights: @unchecked Sendable {
         // Rows are reordered in products only, and looked up as the file has them, whatever `type` is.
         case .ordered, .quantised: throw unsupported(info)
         }
-        return Table(place: place, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows, columns: columns)
+        let table = Table(
+            index: lookups.count, type: info.type, place: place, rowBytes: source.rowBytes, dequantise: dequantise, rows: rows,
+            columns: columns)
+        lookups.append(table)
+        return table
     }
 
     package func matrix(
@@ -239,7 +253,7 @@ package final class Weights: @unchecked Sendable {
         let groups = (rows + Int(CKV_GROUP) - 1) / Int(CKV_GROUP)
         let groupBytes = packedBytes(columns)
         let matrix = Matrix(
-            name: info.name, rows: rows, columns: columns, quantised: target.pointee.quantised, bias: bias,
+            name: info.name, index: matrices.count, rows: rows, columns: columns, quantised: target.pointee.quantised, bias: bias,
             offset: layout.reserve(groups * groupBytes), packedBytes: groups * groupBytes, product: product)
         matrices.append(
             PackedMatrix(

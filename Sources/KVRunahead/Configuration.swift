@@ -82,6 +82,8 @@ public struct Configuration: Sendable {
     public var contextLength = 0
     /// Virtual ranks.
     public var ranks = 1
+    /// Where ranks compute.
+    public var devices = Devices.these([.cpu])
     /// Threads of each rank; nil = the CPUs there are, shared out. More than that is fitted, with a notice.
     public var threadsPerRank: Int?
     /// False: run as many threads as asked, even more than CPUs.
@@ -174,6 +176,8 @@ public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
         case cancelled
         /// All ranks together computed something else than one alone.
         case verification
+        /// A CUDA device, or what it takes to use one, is not there or refused something.
+        case device
     }
     public let code: Code
     public let description: String

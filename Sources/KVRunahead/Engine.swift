@@ -68,12 +68,13 @@ public final class Engine: Sendable {
             let opening = try Opening(configuration)
             try opening.memory.check()
             for notice in opening.notices { logger.notice("\(notice)") }
-            let planner = Planner(opening, link: Ranks.resolve(opening.configuration.link, opening.placement))
+            let planner = Planner(opening, link: opening.link)
             for notice in planner.notices { logger.notice("\(notice)") }
             opening.log(to: logger)
             ranks = try Ranks(
                 model: opening.model, configuration: opening.configuration, placement: opening.placement,
-                contextLength: opening.contextLength, planner: planner, progress: progress)
+                contextLength: opening.contextLength, planner: planner,
+                devices: opening.devices.cuda == nil ? nil : opening.devices, progress: progress)
             for notice in ranks.notices { logger.notice("\(notice)") }
             information = opening.information(link: ranks.link, notices: planner.notices + ranks.notices)
             file = opening.file

@@ -64,7 +64,7 @@ public struct GenerationOptions: Sendable {
     /// What log events call the request; nil: its number.
     public var id: String?
     /// Called on the engine's queue when the prompt is computed and nothing decoded yet.
-    package var inspectPrefill: (@Sendable (Ranks) -> Void)?
+    package var inspectPrefill: (@Sendable (Ranks) throws(EngineError) -> Void)?
     public init() {}
 }
 
@@ -84,7 +84,7 @@ struct Generation {
             yield(.prefill(done))
         }
         yield(.prefill(1))
-        options.inspectPrefill?(ranks)
+        try options.inspectPrefill?(ranks)
         let computed = MonotonicClock.now
         let verification = options.verifies ? try ranks.verify(prompt) { if isCancelled() { ranks.cancel() } } : nil
         let pause = MonotonicClock.now - computed

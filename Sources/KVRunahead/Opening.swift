@@ -1,3 +1,4 @@
+import KVCUDA
 package import KVFabric
 package import KVGGUF
 package import KVModel
@@ -12,6 +13,8 @@ package struct Opening {
     package let topology: Topology
     package let placement: Placement
     package let memory: MemoryPlan
+    /// Where ranks compute.
+    package let devices: DeviceChoice
     package var notices: [String]
 
     /// - Parameter machine: for a machine that one does not have; nil reads this one.
@@ -39,6 +42,11 @@ package struct Opening {
             configuration.cpus = asked.cpus?.replacing("|", with: ",")
         }
         try configuration.strategy.check(configuration.partition)
+        devices = try DeviceChoice(asked.devices)
+        if devices.cuda != nil {
+            try configuration.checkDevices()
+            if !devices.devices.contains(.cpu) { configuration.threadsPerRank = 1 }
+        }
         file = try asked.model.open()
         let type = try asked.weightType.map { name throws(EngineError) in
             guard let type = TensorType(named: name), Kernels.quantisableNames.contains(type.name) else {
@@ -62,11 +70,13 @@ package struct Opening {
         topology = machine ?? Topology.read()
         let wish = try configuration.placementWish(ranks: configuration.ranks)
         do { placement = try Placement(wish, on: topology) } catch { throw EngineError(.request, error.description) }
-        notices = topology.notes + placement.notes
+        notices = topology.notes + placement.notes + [devices.notice].compactMap(\.self)
+        let onDevices = devices.cuda == nil ? [] : try devices.shared(by: placement.ranks.count)
         if contextLength > geometry.contextLength {
             notices.append("the model was trained for \(geometry.contextLength) positions, the context is \(contextLength)")
         }
-        memory = try MemoryNeeds(model, configuration, context: contextLength, placement, topology).plan(configuration.memory)
+        memory = try MemoryNeeds(model, configuration, context: contextLength, placement, topology, devices: onDevices)
+            .plan(configuration.memory)
         if memory.nodes.count > 1, configuration.memory == .auto, memory.mode != .mirror {
             notices.append("a copy of the weights on every node does not fit; there is one, its pages on all ranks' nodes in turns")
         }
@@ -77,9 +87,24 @@ package struct Opening {
         self.configuration = configuration
     }
 
+    /// What `auto` means for it.
+    var link: Configuration.Link {
+        Ranks.resolve(
+            configuration.link, placement,
+            devices: (try? devices.shared(by: placement.ranks.count)).flatMap { devices.cuda == nil ? nil : $0 } ?? [])
+    }
+
+    /// The instruction set, or the devices that compute.
+    package var kernels: String {
+        guard let cuda = devices.cuda else { return model.weights.kernels.name }
+        return devices.devices.map { device in
+            if case .cuda(let index) = device { "\(device) \(cuda.devices[index].name)" } else { model.weights.kernels.name }
+        }.joined(separator: ", ")
+    }
+
     func information(link: Configuration.Link, notices more: [String]) -> Engine.Information {
         Engine.Information(
-            modelPath: file.path, architecture: model.name, kernels: model.weights.kernels.name,
+            modelPath: file.path, architecture: model.name, kernels: kernels,
             contextLength: contextLength, ranks: placement.ranks.count,
             threadsPerRank: placement.ranks.first?.cpus.count ?? 0, cpus: placement.ranks.map(\.cpus), link: link,
             memory: memory, notices: notices + more)

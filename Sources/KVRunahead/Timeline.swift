@@ -84,6 +84,16 @@ final class RankRecord: LayerRecorder, @unchecked Sendable {
     func sent(rows: Int, layer: Int) { counts[layer].rows += rows }
 
     func record(_ mark: LayerMark, layer: Int) {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        record(
+            mark, layer: layer, at: MonotonicClock.now, busy: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+    }
+
+    /// Of a device, which is busy all the time that it takes.
+    func record(_ mark: LayerMark, layer: Int, at time: UInt64) { record(mark, layer: layer, at: time, busy: time) }
+
+    private func record(_ mark: LayerMark, layer: Int, at time: UInt64, busy: UInt64) {
         let index =
             switch mark {
             case .begin: 0
@@ -92,10 +102,8 @@ final class RankRecord: LayerRecorder, @unchecked Sendable {
             case .sent: 3
             case .end: 4
             }
-        times[layer * Self.marks + index] = MonotonicClock.now
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        busy[layer * Self.marks + index] = UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+        times[layer * Self.marks + index] = time
+        self.busy[layer * Self.marks + index] = busy
     }
 
     /// The spans between the marks, in seconds since `start` (nanoseconds of the monotonic clock).

@@ -113,7 +113,7 @@ struct Bench: AsyncParsableCommand {
     private func configurations() throws -> [Configuration] {
         let source = try model.source()
         var configurations: [Configuration] = []
-        for ranks in try ranks.map({ try integers($0, "--ranks", least: 1) }) ?? [computing.placement.defaultRanks] {
+        for ranks in try ranks.map({ try integers($0, "--ranks", least: 1) }) ?? [computing.placement.defaultRanks()] {
             for threads in try threadsPerRank.map({ try integers($0, "--threads-per-rank", least: 1).map { $0 as Int? } }) ?? [nil]
             {
                 for type in cacheType.split(separator: ",") {

@@ -64,7 +64,7 @@ struct Dump: AsyncParsableCommand {
             for name in ["key", "value"] {
                 for layer in 0..<geometry.layers {
                     for head in 0..<geometry.keyValueHeads {
-                        var rows = ranks.cache.floats(layer: layer, value: name == "value", head: head, positions: count)
+                        var rows = try ranks.cache.floats(layer: layer, value: name == "value", head: head, positions: count)
                         if name == "key" { halve(&rows, geometry) }
                         try rows.withUnsafeBytes { try writer.append($0, to: name) }
                     }

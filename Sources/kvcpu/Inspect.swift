@@ -52,7 +52,7 @@ struct Inspect: ParsableCommand {
         try Terminal.output(metadata(file) + tensorTable(file))
         try Terminal.output(machine(Topology.read()) + DeviceReport.text())
         let opening = try Opening(try engine.configuration(source))
-        try Terminal.output(plan(opening))
+        try Terminal.output(plan(opening, try opening.devicePlans()))
     }
 
     private func metadata(_ file: GGUFFile) -> String {
@@ -105,7 +105,7 @@ struct Inspect: ParsableCommand {
         return text + topology.notes.map { "  \($0)\n" }.joined()
     }
 
-    private func plan(_ opening: Opening) -> String {
+    private func plan(_ opening: Opening, _ devices: [DevicePlan]) -> String {
         let geometry = opening.model.geometry
         var text =
             "model\n  \(geometry.layers) layers, embedding \(geometry.embedding), \(geometry.heads) heads on "
@@ -123,6 +123,7 @@ struct Inspect: ParsableCommand {
                 + "\(MemoryPlan.text(node.available))\n"
         }
         if memory.nodes.count > 1 { text += "  weights: \(memory.mode.rawValue)\n" }
+        for device in devices { text += "  \(device.text)\n" }
         text += "placement\n"
         for (index, rank) in opening.placement.ranks.enumerated() {
             text +=

@@ -71,15 +71,28 @@ struct PlacementOptions: ParsableArguments {
     var memory = Configuration.Memory.auto
     @Flag(name: .customLong("hugepages"), help: "Ask for huge pages for weights, KV-caches and scratch")
     var hugePages = false
+    @Option(
+        help: """
+            Where ranks compute: cpu; cuda: all CUDA devices; cuda:0,1 or cpu,cuda:0: these, in the order of the chain; auto: all CUDA devices \
+            where there are some, else cpu. Several ranks may share a device
+            """)
+    var device = "cpu"
 
-    func apply(to configuration: inout Configuration) {
+    /// - Throws: `EngineError` (request) for devices that cannot be read.
+    func apply(to configuration: inout Configuration) throws(EngineError) {
+        configuration.devices = try Configuration.Devices(parsing: device)
         configuration.numa = numa
         configuration.cpus = cpus
         configuration.memory = memory
         configuration.hugePages = hugePages
     }
 
-    var defaultRanks: Int { Configuration.defaultRanks(numa: numa, cpus: cpus) }
+    /// Ranks where none are asked for.
+    func defaultRanks() throws(EngineError) -> Int {
+        var configuration = Configuration(model: "")
+        try apply(to: &configuration)
+        return try configuration.defaultRanks()
+    }
 }
 
 /// What run and bench alike let choose of the computation.
@@ -114,7 +127,7 @@ struct ComputingOptions: ParsableArguments {
         configuration.activations = activations
         configuration.instructionSet = isa
         mode.apply(to: &configuration)
-        placement.apply(to: &configuration)
+        try placement.apply(to: &configuration)
         configuration.weightType = type
         configuration.throttle = try throttle.map { text throws(EngineError) in try LinkProfile(parsing: text) }
     }
@@ -194,11 +207,11 @@ struct EngineOptions: ParsableArguments {
     func configuration(_ model: ModelSource) throws -> Configuration {
         var configuration = Configuration(model)
         configuration.contextLength = contextSize
-        configuration.ranks = ranks ?? computing.placement.defaultRanks
         configuration.threadsPerRank = threadsPerRank
         configuration.fitsThreads = !oversubscribe
         configuration.strategy = strategy
         try computing.apply(to: &configuration)
+        configuration.ranks = try ranks ?? configuration.defaultRanks()
         configuration.partition = try Partition(parsing: partition)
         plans.apply(to: &configuration)
         configuration.cacheElement = cacheType

@@ -19,13 +19,14 @@ struct PlacementReport {
                 + "link \(proof.link)"
         ]
         for rank in proof.ranks {
-            lines.append("rank \(rank.rank)   " + (rank.node.map { "memory of node \($0), " } ?? "") + workers(rank.workers))
+            let place = rank.device.map { "on \($0), " } ?? rank.node.map { "memory of node \($0), " } ?? ""
+            lines.append("rank \(rank.rank)   " + place + workers(rank.workers))
             lines += rank.memory.map { memory in
                 "  \(memory.what.padding(toLength: 9, withPad: " ", startingAt: 0))\(pages(memory))"
             }
         }
         lines += proof.notes
-        let known = proof.ranks.contains { !$0.memory.isEmpty }
+        let known = proof.ranks.contains { !$0.memory.isEmpty || $0.device != nil }
         lines += proof.off.isEmpty ? ["all is as planned" + (known ? "" : ", as far as is known")] : ["not as planned:"]
         lines += proof.off.map { "  \($0)" }
         return lines.map { $0 + "\n" }.joined()

@@ -86,7 +86,7 @@ struct PlanCommand: AsyncParsableCommand {
     func lengthList() throws -> [Int] { try Array(Set(Self.integers(lengths, "--lengths", least: 2))).sorted() }
 
     func rankList() throws -> [Int] {
-        try ranks.map { try Self.integers($0, "--ranks", least: 1) } ?? [max(2, placement.defaultRanks)]
+        try ranks.map { try Self.integers($0, "--ranks", least: 1) } ?? [max(2, placement.defaultRanks())]
     }
 
     func linkKind() throws -> Configuration.Link {
@@ -107,7 +107,7 @@ struct PlanCommand: AsyncParsableCommand {
         configuration.cacheElement = cacheType
         configuration.activations = activations
         configuration.instructionSet = isa
-        placement.apply(to: &configuration)
+        try placement.apply(to: &configuration)
         configuration.partition = .even
         mode.apply(to: &configuration)
         plans.apply(to: &configuration)

@@ -53,8 +53,8 @@ struct Run: AsyncParsableCommand {
         let tokens = try tokens(text, engine)
         let hashes = Mutex<PrefillHashes?>(nil)
         if stats == .json {
-            options.inspectPrefill = { ranks in
-                let computed = PrefillHashes(ranks)
+            options.inspectPrefill = { (ranks) throws(EngineError) in
+                let computed = try PrefillHashes(ranks)
                 hashes.withLock { $0 = computed }
             }
         }

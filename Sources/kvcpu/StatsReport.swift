@@ -10,10 +10,10 @@ struct PrefillHashes: Sendable {
     /// Of the KV-cache's stored elements in the order layer, key/value, head, position.
     let cache: String
 
-    init(_ ranks: Ranks) {
+    init(_ ranks: Ranks) throws(EngineError) {
         logits = Self.hex(SHA256.hash(data: Data(UnsafeRawBufferPointer(ranks.logits))))
         var hash = SHA256()
-        ranks.cache.forEachStoredRow(positions: ranks.length) { hash.update(bufferPointer: $0) }
+        try ranks.cache.forEachStoredRow(positions: ranks.length) { hash.update(bufferPointer: $0) }
         cache = Self.hex(hash.finalize())
     }
 

@@ -277,25 +277,7 @@ final class ElementKernelTests: XCTestCase {
         }
     }
 
-    // MARK: Experts and the last token
-
-    func testArgmaxIsTheFirstOfEquals() throws {
-        let kernels = try EmulatedKernels.project(.f16, .f16, 64)
-        var numbers = Numbers(1)
-        for n in [1, 2, 33, 1000, 5003] {
-            var x = numbers.floats(n)
-            for place in [n / 2, n - 1] { x[place] = 2 }
-            if n > 100 { x[3] = .nan }
-            let out = try GuardedMemory([Int32](repeating: -1, count: 1))
-            try kernels.launch("argmax", block: KernelShape.argmaxThreads, .memory(out), .memory(try GuardedMemory(x)), .int32(n))
-            XCTAssertEqual(out.values, [Int32(n / 2)])
-        }
-        let out = try GuardedMemory([Int32](repeating: -1, count: 1))
-        let none = try GuardedMemory([Float](repeating: .nan, count: 40))
-        try kernels.launch("argmax", block: KernelShape.argmaxThreads, .memory(out), .memory(none), .int32(40))
-        XCTAssertEqual(out.values, [0])
-        out.check("argmax")
-    }
+    // MARK: Experts
 
     func testChoiceOfExperts() throws {
         let kernels = try EmulatedKernels.project(.f16, .f16, 64)

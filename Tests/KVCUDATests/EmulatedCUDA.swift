@@ -27,7 +27,7 @@ class EmulatedTestCase: XCTestCase {
 
     /// The emulated libraries, with these settings: "FAULT" for KVCPU_FAKE_FAULT, and so on.
     func open(_ settings: [String: String] = [:]) throws -> CUDA {
-        for (name, value) in try CUDAEmulator.environment() where name != "XDG_CACHE_HOME" { set(name, value) }
+        for (name, value) in try CUDAEmulator.environment() { set(name, value) }
         for (name, value) in settings { set("KVCPU_FAKE_\(name)", value) }
         return try CUDA.open(LibrarySearch(first: [try CUDAEmulator.folder()], asksLoader: false), kernelCache: cache)
     }

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import KVCUDA
 
-/// Kernels compiled, kept on disk and launched.
+/// DeviceKernels compiled, kept on disk and launched.
 final class ModuleTests: EmulatedTestCase {
     /// The least that cuda.cpp and nvrtc.cpp want of kernel.h: each kernel runs once for the whole grid.
     private static let header = """

@@ -4,12 +4,15 @@ import XCTest
 @testable import KVCUDA
 
 /// NVIDIA's own NVRTC and cuBLASLt, where this machine has them (see ``LibrarySearch/standard``; no device is needed). Looked for in
-/// ~/.cache/kvcpu/cuda too.
+/// `make cuda`'s folder too.
 final class RealLibraryTests: XCTestCase {
     private func library(_ name: String) throws -> Library {
         let standard = LibrarySearch.standard
-        let fetched = FileManager.default.homeDirectoryForCurrentUser.path + "/.cache/kvcpu/cuda"
-        let search = LibrarySearch(first: standard.first + [fetched], last: standard.last)
+        // Where `make cuda` puts it.
+        let cache = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"] ?? NSHomeDirectory() + "/.cache"
+        let fetched = "\(cache)/kvcpu/cuda/nvidia"
+        let folders = ((try? FileManager.default.contentsOfDirectory(atPath: fetched)) ?? []).map { "\(fetched)/\($0)/lib" }
+        let search = LibrarySearch(first: standard.first + folders, last: standard.last)
         guard let library = try? search.open([name]) else { throw XCTSkip("no \(name) here: KVCPU_CUDA_PATH names its folder") }
         return library
     }
@@ -56,31 +59,32 @@ final class RealLibraryTests: XCTestCase {
     func testCompiler13() throws { try check("libnvrtc.so.13", 13) }
 
     /// Every function is there; descriptors need no device, a handle does.
-    func testProducts() throws {
-        for name in ["libcublasLt.so.12"] {
-            let calls = try ProductCalls(try library(name))
-            var handle: Handle?
-            try calls.check("cublasLtMatmulDescCreate", calls.createProduct(&handle, 68, 0))
-            let product = try XCTUnwrap(handle)
-            var transposed: Int32 = 1
-            try calls.check("cublasLtMatmulDescSetAttribute", calls.setProduct(product, 3, &transposed, 4))
-            try calls.check("cublasLtMatmulDescDestroy", calls.destroyProduct(product))
-            for type: Int32 in [0, 2, 14] {
-                try calls.check("cublasLtMatrixLayoutCreate", calls.createLayout(&handle, type, 3, 5, 4))
-                try calls.check("cublasLtMatrixLayoutDestroy", calls.destroyLayout(XCTUnwrap(handle)))
-            }
-            try calls.check("cublasLtMatmulPreferenceCreate", calls.createPreference(&handle))
-            let preference = try XCTUnwrap(handle)
-            var bytes: UInt64 = 32 << 20
-            var alignment: UInt32 = 16
-            try calls.check("cublasLtMatmulPreferenceSetAttribute", calls.setPreference(preference, 1, &bytes, 8))
-            for attribute: Int32 in 5...8 {
-                try calls.check("cublasLtMatmulPreferenceSetAttribute", calls.setPreference(preference, attribute, &alignment, 4))
-            }
-            XCTAssertThrowsError(
-                try calls.check("cublasLtMatmulPreferenceSetAttribute", calls.setPreference(preference, 5, &bytes, 8))
-            ) { XCTAssertEqual("\($0)", "cublasLtMatmulPreferenceSetAttribute failed with 7 CUBLAS_STATUS_INVALID_VALUE") }
-            try calls.check("cublasLtMatmulPreferenceDestroy", calls.destroyPreference(preference))
+    func testProducts12() throws { try checkProducts("libcublasLt.so.12") }
+    func testProducts13() throws { try checkProducts("libcublasLt.so.13") }
+
+    private func checkProducts(_ name: String) throws {
+        let calls = try ProductCalls(try library(name))
+        var handle: Handle?
+        try calls.check("cublasLtMatmulDescCreate", calls.createProduct(&handle, 68, 0))
+        let product = try XCTUnwrap(handle)
+        var transposed: Int32 = 1
+        try calls.check("cublasLtMatmulDescSetAttribute", calls.setProduct(product, 3, &transposed, 4))
+        try calls.check("cublasLtMatmulDescDestroy", calls.destroyProduct(product))
+        for type: Int32 in [0, 2, 14] {
+            try calls.check("cublasLtMatrixLayoutCreate", calls.createLayout(&handle, type, 3, 5, 4))
+            try calls.check("cublasLtMatrixLayoutDestroy", calls.destroyLayout(XCTUnwrap(handle)))
         }
+        try calls.check("cublasLtMatmulPreferenceCreate", calls.createPreference(&handle))
+        let preference = try XCTUnwrap(handle)
+        var bytes: UInt64 = 32 << 20
+        var alignment: UInt32 = 16
+        try calls.check("cublasLtMatmulPreferenceSetAttribute", calls.setPreference(preference, 1, &bytes, 8))
+        for attribute: Int32 in 5...8 {
+            try calls.check("cublasLtMatmulPreferenceSetAttribute", calls.setPreference(preference, attribute, &alignment, 4))
+        }
+        XCTAssertThrowsError(
+            try calls.check("cublasLtMatmulPreferenceSetAttribute", calls.setPreference(preference, 5, &bytes, 8))
+        ) { XCTAssertEqual("\($0)", "cublasLtMatmulPreferenceSetAttribute failed with 7 CUBLAS_STATUS_INVALID_VALUE") }
+        try calls.check("cublasLtMatmulPreferenceDestroy", calls.destroyPreference(preference))
     }
 }

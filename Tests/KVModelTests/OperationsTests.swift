@@ -37,7 +37,7 @@ final class OperationsTests: XCTestCase {
                 weights: weights, geometry: model.geometry, arena: arena, caches: CacheSet(cache, readers: 1),
                 angles: Angles(model.geometry.rotaries, positions: cache.capacity), team: team, worker: 0)
             try tokens.withUnsafeBufferPointer { buffer in
-                var job = CPUOperations.Job()
+                var job = Job()
                 job.positions = Positions(0..<buffer.count)
                 job.keys = buffer.count
                 job.tokens = buffer.baseAddress

@@ -163,7 +163,7 @@ final class FixtureTests: XCTestCase {
     /// First and last layer's keys and values, within the same bound as the logits relative to their largest.
     func checkLayers(_ ranks: Ranks, _ expected: SafetensorsFile, _ tokens: [Int32]) throws {
         _ = try ranks.prefill(tokens)
-        let geometry = ranks.cache.geometry
+        let geometry = try ranks.cache.geometry
         let width = geometry.headDimension
         for (name, layer, isValue) in [
             ("key_layer_first", 0, false), ("value_layer_first", 0, true), ("key_layer_last", geometry.layers - 1, false),
@@ -173,7 +173,7 @@ final class FixtureTests: XCTestCase {
             let largest = truth.reduce(Float(0)) { max($0, abs($1)) }
             var error = Float(0)
             for head in 0..<geometry.keyValueHeads {
-                let rows = ranks.cache.floats(layer: layer, value: isValue, head: head, positions: tokens.count)
+                let rows = try ranks.cache.floats(layer: layer, value: isValue, head: head, positions: tokens.count)
                 for index in 0..<tokens.count * width {
                     let element = index % width
                     let source = isValue ? element : element < width / 2 ? 2 * element : 2 * (element - width / 2) + 1

@@ -19,7 +19,7 @@ final class NodesTests: XCTestCase {
                 try ranks.decode(Int32((step * 31 + 7) % ranks.model.geometry.vocabulary))
                 logits.append(ranks.logits.map(\.bitPattern))
             }
-            let kv = ranks.cache
+            let kv = try ranks.cache
             for layer in 0..<kv.geometry.layers {
                 cache.append(contentsOf: kv.keys(layer, 0..<ranks.length))
                 cache.append(contentsOf: kv.values(layer, 0..<ranks.length))

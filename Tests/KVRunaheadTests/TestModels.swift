@@ -71,7 +71,7 @@ struct RunBits: Equatable {
     init(of ranks: Ranks, _ count: Int, steps: Int) throws {
         logits = ranks.logits.map(\.bitPattern)
         cache = []
-        let kv = ranks.cache
+        let kv = try ranks.cache
         for layer in 0..<kv.geometry.layers {
             cache.append(contentsOf: kv.keys(layer, 0..<count))
             cache.append(contentsOf: kv.values(layer, 0..<count))

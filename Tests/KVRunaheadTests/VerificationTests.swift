@@ -14,7 +14,9 @@ final class VerificationTests: XCTestCase {
         return try Engine(configuration)
     }
 
-    private func run(_ engine: Engine, flip: (@Sendable (Ranks) -> Void)? = nil) async throws -> ([Int32], Verification?) {
+    private func run(_ engine: Engine, flip: (@Sendable (Ranks) throws(EngineError) -> Void)? = nil) async throws -> (
+        [Int32], Verification?
+    ) {
         var options = GenerationOptions()
         options.sampling = .greedy
         options.stopsAtEnd = false
@@ -56,7 +58,9 @@ final class VerificationTests: XCTestCase {
 
     /// One bit of one element in the whole cache, or of one logit.
     func testAFlippedBitIsNamed() async throws {
-        func difference(_ type: Configuration.CacheElement, _ flip: @escaping @Sendable (Ranks) -> Void) async throws -> String {
+        func difference(
+            _ type: Configuration.CacheElement, _ flip: @escaping @Sendable (Ranks) throws(EngineError) -> Void
+        ) async throws -> String {
             let engine = try engine { $0.cacheElement = type }
             do {
                 _ = try await run(engine, flip: flip)
@@ -68,14 +72,14 @@ final class VerificationTests: XCTestCase {
                 return error.description
             }
         }
-        var text = try await difference(.f16) { $0.cache.keys(1, 37..<38)[2 * 5] ^= 1 }
+        var text = try await difference(.f16) { (ranks) throws(EngineError) in try ranks.cache.keys(1, 37..<38)[2 * 5] ^= 1 }
         XCTAssertTrue(text.contains("layer 1, position 37, key 5: "), text)
-        text = try await difference(.f32) { $0.cache.values(0, 49..<50)[4 * 63] ^= 0x80 }
+        text = try await difference(.f32) { (ranks) throws(EngineError) in try ranks.cache.values(0, 49..<50)[4 * 63] ^= 0x80 }
         XCTAssertTrue(text.contains("layer 0, position 49, value 63: "), text)
         // The first of two is named.
-        text = try await difference(.f16) {
-            $0.cache.values(1, 3..<4)[1] ^= 4
-            $0.cache.keys(1, 40..<41)[1] ^= 4
+        text = try await difference(.f16) { (ranks) throws(EngineError) in
+            try ranks.cache.values(1, 3..<4)[1] ^= 4
+            try ranks.cache.keys(1, 40..<41)[1] ^= 4
         }
         XCTAssertTrue(text.contains("layer 1, position 40, key 0: "), text)
         text = try await difference(.f16) { ranks in

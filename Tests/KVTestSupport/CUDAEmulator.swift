@@ -16,8 +16,13 @@ package enum CUDAEmulator {
         let built = try built.get()
         return [
             "KVCPU_CUDA_PATH": built.folder, "KVCPU_EMULATOR": sources, "CXX": built.compiler, "KVCPU_FAKE_DEVICES": "\(devices)",
-            "XDG_CACHE_HOME": built.folder + "/cache",
+            "KVCPU_KERNELS": built.folder + "/kernels",
         ]
+    }
+
+    /// Gives this process emulated devices, before it first looks for any.
+    package static func use(devices: Int) throws {
+        for (name, value) in try environment(devices: devices) { setenv(name, value, 1) }
     }
 
     package static let sources = Fixtures.repository.appendingPathComponent("Tests/CUDAEmulator").path

@@ -10,9 +10,10 @@ package struct KernelCache: Sendable {
 
     private static let magic = Array("kvcpu kernels 1\n".utf8)
 
-    /// `kernels` below `XDG_CACHE_HOME`/kvcpu, else below ~/.cache/kvcpu; nil without a home.
+    /// `KVCPU_KERNELS`, else `kernels` below `XDG_CACHE_HOME`/kvcpu, else below ~/.cache/kvcpu; nil without a home.
     package static var standardFolder: String? {
         let environment = ProcessInfo.processInfo.environment
+        if let folder = environment["KVCPU_KERNELS"], !folder.isEmpty { return folder }
         let cache = environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? environment["HOME"].map { $0 + "/.cache" }
         return cache.map { $0 + "/kvcpu/kernels" }
     }

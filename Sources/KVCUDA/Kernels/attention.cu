@@ -17,7 +17,7 @@ constexpr int QUERIES = ATTENTION_WARPS * TILES * 16;
 constexpr int UNITS = DEPTH / 8;
 constexpr bool SWIZZLED = UNITS % 8 == 0;
 constexpr int ROW_UNITS = SWIZZLED ? UNITS : UNITS | 1;
-// Of shared memory (Kernels.swift has the same): (QUERIES + 2 * KEYS) * ROW_UNITS * 16 bytes, 96 KiB at most.
+// Of shared memory (DeviceKernels.swift has the same): (QUERIES + 2 * KEYS) * ROW_UNITS * 16 bytes, 96 KiB at most.
 
 static __device__ __forceinline__ uint4 *unit_at(uint4 *tile, int row, int unit) {
     return tile + row * ROW_UNITS + (SWIZZLED ? unit ^ (row & 7) : unit);

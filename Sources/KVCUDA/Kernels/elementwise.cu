@@ -191,33 +191,3 @@ KERNEL(append, 256,
             values[start + i] = cached_of(to_float(value[i]));
         });
 }
-
-// ---------------------------------------------------------------------------------------------- the last token
-
-// The index of the largest of n, of equals the first; NaN never is, 0 if nothing else is there. One block.
-KERNEL(argmax, 1024, (int *out, const float *x, int n)) {
-    __shared__ float values[WARP];
-    __shared__ int places[WARP];
-    float best = -INFINITE;
-    int place = n;
-    for (int i = threadIdx.x; i < n; i += blockDim.x) {
-        const float v = x[i];
-        if (v > best || (v == best && i < place)) best = v, place = i;
-    }
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    for (int stage = 0; stage < 2; stage++) {
-#pragma unroll
-        for (int step = WARP / 2; step > 0; step /= 2) {
-            const float other = __shfl_xor_sync(ALL_LANES, best, step);
-            const int there = __shfl_xor_sync(ALL_LANES, place, step);
-            if (other > best || (other == best && there < place)) best = other, place = there;
-        }
-        if (stage == 1) break;
-        if (lane == 0) values[warp] = best, places[warp] = place;
-        __syncthreads();
-        const bool is_there = lane < (int)(blockDim.x / WARP);
-        best = is_there ? values[lane] : -INFINITE;
-        place = is_there ? places[lane] : n;
-    }
-    if (threadIdx.x == 0) *out = place < n ? place : 0;
-}

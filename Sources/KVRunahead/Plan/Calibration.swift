@@ -77,10 +77,12 @@ extension Ranks {
             tokensPerPair: Double(weights) / Double(2 * geometry.queryWidth))
     }
 
-    /// The ranks that share no CPU with one before them.
+    /// The ranks that share no CPU, and no device, with one before them.
     private var unshared: [Int] {
         var taken: Set<Int> = []
+        var used: Set<Configuration.Device> = []
         return placement.ranks.indices.filter { rank in
+            if devices[rank] != .cpu { return used.insert(devices[rank]).inserted }
             let cpus = placement.ranks[rank].cpus
             guard taken.isDisjoint(with: cpus) else { return false }
             taken.formUnion(cpus)

@@ -18,7 +18,8 @@ struct MemoryNeeds {
 
     /// - Throws: `EngineError` (memory) when the context is beyond any machine.
     init(
-        _ model: Model, _ configuration: Configuration, context: Int, _ placement: Placement, _ topology: Topology
+        _ model: Model, _ configuration: Configuration, context: Int, _ placement: Placement, _ topology: Topology,
+        devices: [Configuration.Device] = []
     ) throws(EngineError) {
         let ranks = placement.ranks.count
         let type = CacheType(configuration.cacheElement)
@@ -29,15 +30,20 @@ struct MemoryNeeds {
         guard !overflow, cache < 1 << 50 else {
             throw EngineError(.memory, "a context of \(context) positions needs more memory than any machine has (-c)")
         }
+        // What lies on devices is planned there.
+        let isOnHost = placement.ranks.indices.map { devices.isEmpty || devices[$0] == .cpu }
         self.placement = placement
         self.topology = topology
-        self.cache = cache
-        weights = model.weights.bytes
-        tables = model.weights.tableBytes
-        ownCaches = Ranks.resolve(configuration.link, placement) == .ring
+        // An image of a device's cache has few pages, and none before somebody wants to see it.
+        self.cache = isOnHost.contains(true) ? cache : 0
+        weights = isOnHost.contains(true) ? model.weights.bytes : 0
+        tables = isOnHost.contains(true) ? model.weights.tableBytes : 0
+        ownCaches = Ranks.resolve(configuration.link, placement, devices: devices) == .ring
         do {
-            arenas = try placement.ranks.map { rank throws(ModelError) in
-                try Arena(geometry, weights: model.weights, chunk: context, context: context, workers: rank.cpus.count).region.bytes
+            arenas = try placement.ranks.enumerated().map { index, rank throws(ModelError) in
+                guard isOnHost[index] else { return 0 }
+                return try Arena(geometry, weights: model.weights, chunk: context, context: context, workers: rank.cpus.count)
+                    .region.bytes
             }
         } catch { throw EngineError(.memory, error.description) }
         let rows = Connections.Rows(geometry, type: type, context: context)

@@ -169,10 +169,11 @@ extension PlanKey {
         let path = file.hasData ? String(file.path.split(separator: "/").last ?? "") : file.path
         self.init(
             model: Fingerprint.model(file), label: path.hasSuffix(".gguf") ? String(path.dropLast(5)) : path,
-            machine: Fingerprint.machine(opening.topology, opening.placement, kernels: opening.model.weights.kernels.name),
+            machine: Fingerprint.machine(opening.topology, opening.placement, kernels: opening.kernels),
             ranks: opening.placement.ranks.count, threadsPerRank: opening.placement.threadsPerRank,
             weights: opening.model.weights.type?.name.lowercased() ?? Fingerprint.weights(file),
             activations: opening.configuration.activations.rawValue,
-            cache: opening.configuration.cacheElement.rawValue, link: link.rawValue, engine: Engine.version)
+            cache: opening.configuration.cacheElement.rawValue, link: opening.devices.cuda == nil ? link.rawValue : "devices",
+            engine: Engine.version)
     }
 }

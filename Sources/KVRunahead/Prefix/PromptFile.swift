@@ -27,10 +27,11 @@ package struct PromptFile {
         /// Of one position's keys (or values) in one layer.
         package var rowBytes: Int
 
-        package init(_ model: Model, _ cache: KVCache) {
+        /// - Parameter onDevices: some of it, by CUDA devices.
+        package init(_ model: Model, _ cache: KVCache, onDevices: Bool = false) {
             self.model = Fingerprint.model(model.file)
             engine = Engine.version
-            activations = model.weights.activations.rawValue
+            activations = onDevices ? "cuda" : model.weights.activations.rawValue
             self.cache = cache.type.rawValue
             layers = cache.geometry.layers
             rowBytes = cache.rowBytes

@@ -37,6 +37,11 @@ package final class PromptStore {
         zip(a, b).enumerated().first { $1.0 != $1.1 }?.offset ?? min(a.count, b.count)
     }
 
+    /// Whether so many positions would be kept.
+    func hasRoom(for positions: Int, of cache: KVCache) -> Bool {
+        positions > 0 && Self.bytes(cache, positions) <= limit
+    }
+
     /// Keeps the rows of positions 0 ..< tokens.count; what is the beginning of it goes, and what was used longest ago where it gets too much.
     /// Where it is too large by itself, or there is no memory, it is not kept.
     /// - Complexity: one copy of the rows.

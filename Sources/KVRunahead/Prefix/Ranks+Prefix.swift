@@ -20,22 +20,28 @@ extension Ranks {
 
     /// Keeps the sequence at hand where the next prompt will leave less than half of it, and brings the prompt's beginning into the cache of the
     /// rank that computes first: along the chain it goes on to the others. Between runs.
-    /// - Complexity: at most two copies of rows.
-    func bring(_ beginning: Beginning?, into target: KVCache) {
+    /// - Complexity: at most two copies of rows, and what devices' ones take.
+    func bring(_ beginning: Beginning?, from holder: Rank, into target: Rank) throws(EngineError) {
         let stays = beginning?.entry == nil ? beginning?.count ?? 0 : 0
         // A few tokens that are lost cost less than a copy of all would.
-        if 2 * stays < length { prompts.keep(sequence, of: cache) }
+        if 2 * stays < length, prompts.hasRoom(for: length, of: holder.cache) { prompts.keep(sequence, of: try cache) }
         guard let beginning else { return }
         if let entry = beginning.entry {
-            prompts.restore(entry, count: beginning.count, into: target)
-        } else if target !== cache {
-            target.copy(cache, positions: beginning.count)
+            prompts.restore(entry, count: beginning.count, into: target.cache)
+        } else if !target.sharesCache(with: holder) {
+            let source = try cache
+            if target.cache !== source { target.cache.copy(source, positions: beginning.count) }
+        } else {
+            return
         }
+        try target.device?.upload(0..<beginning.count)
     }
 
     // MARK: Files
 
-    private func file(_ path: String) -> PromptFile { PromptFile(path: path, origin: .init(model, cache)) }
+    private func file(_ path: String) -> PromptFile {
+        PromptFile(path: path, origin: .init(model, ranks[0].cache, onDevices: isOnDevices))
+    }
 
     /// Takes up the prompt of a file.
     /// - Returns: how many tokens it has; 0 where there is no file.
@@ -49,6 +55,7 @@ extension Ranks {
         if length == 0 {
             // Now, so that the first prompt need not wait for it.
             prompts.restore(entry, count: entry.tokens.count, into: ranks[0].cache)
+            try ranks[0].device?.upload(0..<entry.tokens.count)
             try adopt(entry.tokens)
         } else {
             prompts.add(entry)
@@ -60,6 +67,7 @@ extension Ranks {
     /// - Throws: `EngineError` (system) where it cannot be written.
     package func savePrompt(to path: String) throws(EngineError) {
         guard length > 0 else { return }
+        let cache = try cache
         do { try file(path).save(sequence, of: cache) } catch { throw EngineError(.system, error.description) }
     }
 }

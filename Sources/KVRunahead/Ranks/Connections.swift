@@ -1,3 +1,4 @@
+import KVCUDA
 package import KVFabric
 import KVModel
 
@@ -12,6 +13,7 @@ final class Connections: @unchecked Sendable {
     private let nodes: [Int?]
     private var ranks: Int { nodes.count }
     private let memory: RunMemory
+    private let devices: DeviceRanks?
     private let detour: LinkDetour?
     private let rows: Rows
     private let wait: WaitStrategy
@@ -54,7 +56,7 @@ final class Connections: @unchecked Sendable {
     /// - Parameter nodes: each rank's, for the memory that it reads.
     init(
         _ kind: Configuration.Link, nodes: [Int?], rows: Rows, wait: WaitStrategy, throttle profile: LinkProfile?,
-        in memory: RunMemory, detour: LinkDetour? = nil
+        in memory: RunMemory, devices: DeviceRanks? = nil, detour: LinkDetour? = nil
     ) {
         self.kind = kind
         self.nodes = nodes
@@ -62,6 +64,7 @@ final class Connections: @unchecked Sendable {
         self.wait = wait
         self.profile = profile
         self.memory = memory
+        self.devices = devices
         self.detour = detour
         egresses = profile.map { profile in nodes.indices.map { profile.egress(rank: $0) } } ?? []
     }
@@ -113,8 +116,9 @@ final class Connections: @unchecked Sendable {
 
     // MARK: A rank's ends, at a run's begin
 
-    /// Tells a rank of its neighbours among those that take part. Allocates nothing.
-    func join(_ rank: Rank, _ book: OrderBook) {
+    /// Tells a rank of its neighbours among those that take part. Allocates nothing, save for devices.
+    /// - Throws: `CUDAError` where there is no way between two devices.
+    func join(_ rank: Rank, _ book: OrderBook) throws(CUDAError) {
         let index = rank.index
         let chunk = book[index]
         let place = (0..<index).reduce(0) { $0 + (book[$1].isEmpty ? 0 : 1) }
@@ -123,7 +127,18 @@ final class Connections: @unchecked Sendable {
         let after = isLast ? nil : chain[place]
         before?.take(.receiver)
         after?.take(.sender)
-        rank.runahead.prepare(chunk: chunk.first, before: before, after: after)
+        guard let device = rank.device, let devices else {
+            rank.runahead.prepare(chunk: chunk.first, before: before, after: after)
+            return
+        }
+        func way(_ link: (any Link)?, from: Int?, to: Int?) throws(CUDAError) -> DeviceRunahead.Way? {
+            guard let link, let from, let to else { return nil }
+            return DeviceRunahead.Way(link: link, handoff: try devices.handoff(from: from, to: to))
+        }
+        let previous = (0..<index).last { !book[$0].isEmpty }
+        let next = (index + 1..<ranks).first { !book[$0].isEmpty }
+        device.prepare(
+            chunk: chunk.first, before: try way(before, from: previous, to: index), after: try way(after, from: index, to: next))
     }
 
     /// Tells a rank of all others that take part. Allocates nothing.
@@ -149,7 +164,7 @@ final class Connections: @unchecked Sendable {
         for barrier in barriers { barrier.reset() }
     }
 
-    var bytesSent: UInt64 { all.reduce(0) { $0 + $1.bytesSent } }
+    var bytesSent: UInt64 { all.reduce(devices?.bytesSent ?? 0) { $0 + $1.bytesSent } }
 
     private var all: [any Link] { chain + mesh.joined().compactMap(\.self) }
 }

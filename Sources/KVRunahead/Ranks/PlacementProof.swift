@@ -27,6 +27,8 @@ package struct PlacementProof: Sendable, Encodable {
     package struct Rank: Sendable, Encodable {
         package let rank: Int
         package let node: Int?
+        /// Where it computes, if not on its CPUs: what it reads is there.
+        package let device: String?
         package let workers: [Worker]
         package let memory: [Memory]
     }
@@ -110,6 +112,9 @@ private struct ProofMaker {
                 "rank \(rank), worker \(index): asked for CPU \(asked), may run on \(CPUList(worker.affinity)), was seen on "
                     + "\(CPUList(worker.seen))")
         }
+        if ranks.devices[rank] != .cpu {
+            return .init(rank: rank, node: placed.node, device: "\(ranks.devices[rank])", workers: workers, memory: [])
+        }
         let single = ranks.placement.nodes.count == 1 ? ranks.placement.nodes[0] : nil
         var memory: [PlacementProof.Memory?] = ranks.copies.copies(of: rank).map { copy in
             let region = ranks.copies.all[copy].region
@@ -120,7 +125,7 @@ private struct ProofMaker {
         memory.append(look(rank, "scratch", [pages(ranks.ranks[rank].arena.region)], planned: placed.node))
         let rings = ranks.rings(into: rank)
         if !rings.isEmpty { memory.append(look(rank, "ring", rings, planned: placed.node)) }
-        return .init(rank: rank, node: placed.node, workers: workers, memory: memory.compactMap { $0 })
+        return .init(rank: rank, node: placed.node, device: nil, workers: workers, memory: memory.compactMap { $0 })
     }
 
     private var isShared: Bool { ranks.configuration.rankMode == .process }

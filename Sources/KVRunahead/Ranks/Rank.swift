@@ -1,3 +1,4 @@
+import KVCUDA
 import KVFabric
 import KVModel
 
@@ -13,6 +14,8 @@ final class Rank: @unchecked Sendable {
     let record: RankRecord
     let runahead: RunaheadAttention
     let allGather: AllGatherAttention
+    /// Where the rank is on a device; its cache is then the image of the device's.
+    private(set) var device: DeviceRunahead?
     let alone = LocalAttention()
     /// The groups whose workers take part.
     let groups: [Int]
@@ -20,7 +23,7 @@ final class Rank: @unchecked Sendable {
     /// Each group's workers' places in the team, nil for those that do not take part.
     private let places: [[Int?]]
     /// By place; nil for another process's worker.
-    private let operations: [CPUOperations?]
+    private let operations: [(any Computation)?]
     private let architecture: any Architecture
 
     /// What teams of one engine have in common.
@@ -39,6 +42,8 @@ final class Rank: @unchecked Sendable {
         let here: Range<Int>
         /// Where each group notes the layer that it has begun.
         let watch: Watch
+        /// Of ranks on devices.
+        let devices: DeviceRanks?
     }
 
     /// A rank's own group.
@@ -46,6 +51,10 @@ final class Rank: @unchecked Sendable {
         let count = common.placement[index].cpus.count
         let places = common.placement.indices.map { group in
             (0..<common.placement[group].cpus.count).map { group == index ? $0 : nil }
+        }
+        if let devices = common.devices, let place = devices.place(of: index) {
+            try self.init(index, common, cache: cache, on: place, devices)
+            return
         }
         try self.init(
             index: index, label: "rank \(index)", places: places, count: count, barrier: common.boards[index].barrier, common,
@@ -100,18 +109,19 @@ final class Rank: @unchecked Sendable {
         let caches = CacheSet(
             caches, readers: caches.count == 1 ? [count] : readers,
             in: try common.memory.region(CacheSet.bytes(caches: caches.count), for: "what \(label) holds"))
-        var operations = [CPUOperations?](repeating: nil, count: count)
+        let record = try RankRecord(layers: model.geometry.layers, in: common.memory)
+        var operations = [(any Computation)?](repeating: nil, count: count)
         for group in common.here {
             for (worker, place) in places[group].enumerated() {
                 guard let place else { continue }
-                operations[place] = CPUOperations(
+                let member = CPUOperations(
                     weights: common.weights.copy(rank: group, worker: worker), geometry: model.geometry, arena: arena,
                     caches: caches, home: caches.caches.count == 1 ? 0 : group, angles: common.angles, team: team, worker: place)
+                if places[group].firstIndex(where: { $0 != nil }) == worker { member.reached = common.watch.layer(group) }
+                if records, place == 0 { member.recorder = record }
+                operations[place] = member
             }
-            if let first = places[group].compactMap({ $0 }).first { operations[first]?.reached = common.watch.layer(group) }
         }
-        let record = try RankRecord(layers: model.geometry.layers, in: common.memory)
-        if records { operations.first??.recorder = record }
         let cache = caches.caches[0]
         runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
         allGather = AllGatherAttention(
@@ -127,8 +137,49 @@ final class Rank: @unchecked Sendable {
         architecture = model.architecture
     }
 
+    /// A rank on a device: its first worker asks for everything.
+    private init(
+        _ index: Int, _ common: Common, cache: KVCache, on place: DeviceRanks.Place, _ devices: DeviceRanks
+    ) throws(EngineError) {
+        let geometry = common.model.geometry
+        let run = SupervisedRun(common.state, rank: index, device: devices.devices[index])
+        record = try RankRecord(layers: geometry.layers, in: common.memory)
+        let operations: CUDAOperations
+        do {
+            // Logits and progress only: its pages come with the first touch.
+            arena = try Arena(geometry, weights: common.model.weights, chunk: common.context, context: common.context, workers: 1)
+        } catch { throw EngineError(.memory, error.description) }
+        do {
+            operations = try CUDAOperations(
+                weights: place.weights, geometry: geometry, cache: place.cache, kernels: place.kernels, host: arena,
+                chunk: common.context, run: run)
+        } catch { throw DeviceRanks.error(error) }
+        operations.recorder = record
+        operations.reached = common.watch.layer(index)
+        runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)
+        allGather = AllGatherAttention(
+            rank: index, ranks: common.placement.count, cache: cache, record: record, state: common.state)
+        device = DeviceRunahead(
+            rank: index, operations, image: cache, devices: devices, record: record, state: common.state, run: run)
+        self.index = index
+        caches = CacheSet(cache, readers: 1)
+        team = BarrierTeam(label: "rank \(index)", count: 1, barrier: common.boards[index].barrier, state: common.state)
+        places = common.placement.indices.map { group in
+            common.placement[group].cpus.indices.map { group == index && $0 == 0 ? 0 : nil }
+        }
+        self.operations = [operations]
+        groups = [index]
+        architecture = common.model.architecture
+    }
+
     /// Workers that take part.
     var threads: Int { operations.count }
+
+    /// Whether both ranks compute on the same rows.
+    func sharesCache(with other: Rank) -> Bool {
+        if let device, let theirs = other.device { return device.sharesCache(with: theirs) }
+        return device == nil && other.device == nil && cache === other.cache
+    }
 
     /// Makes ready for the next run; between runs, by the ranks' owner.
     func reset() {
@@ -143,9 +194,9 @@ final class Rank: @unchecked Sendable {
     }
 
     /// One worker's part of a run. Allocates nothing. A stop is reported by whoever raised it (see RunState).
-    func compute(_ job: CPUOperations.Job, group: Int, worker: Int, exchange attention: any Attention) {
+    func compute(_ job: Job, group: Int, worker: Int, exchange attention: any Attention) {
         guard let place = places[group][worker], let operations = operations[place] else { return }
         operations.prepare(job)
-        try? architecture.forward(on: operations, attention: attention)
+        try? operations.compute { () throws(Stopped) in try architecture.forward(on: operations, attention: attention) }
     }
 }

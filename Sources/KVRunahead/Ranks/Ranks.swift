@@ -33,9 +33,25 @@ package final class Ranks: @unchecked Sendable {
     private var finished: Rank?
 
     private var station: Station { workforce.station }
+    private var decoder: Rank { station.decoder(holder) }
+    /// Positions whose rows are up to date in the image of a device's cache.
+    private var imaged = 0
     var ranks: [Rank] { station.ranks }
-    /// The cache that holds the sequence.
-    package var cache: KVCache { ranks[holder].cache }
+    /// The cache that holds the sequence: a device's as its image, which may take a copy of all rows.
+    /// - Throws: `EngineError` where a device does not give them.
+    package var cache: KVCache {
+        get throws(EngineError) {
+            if let device = ranks[holder].device, imaged < length {
+                try device.download(imaged..<length)
+                imaged = length
+            }
+            return ranks[holder].cache
+        }
+    }
+    /// Some of them.
+    var isOnDevices: Bool { station.devices != nil }
+    /// Where ranks compute, each rank's.
+    package var devices: [Configuration.Device] { station.devices?.devices ?? ranks.map { _ in .cpu } }
     /// Of ranks that are processes, as of now.
     package var processIDs: [Int32] { workforce.pids }
     /// How many layers of the run at hand a rank has begun.
@@ -62,9 +78,11 @@ package final class Ranks: @unchecked Sendable {
     /// - Throws: `EngineError`.
     package init(
         model: Model, weights packed: WeightCopy? = nil, configuration: Configuration, placement: Placement,
-        contextLength: Int, planner: Planner = Planner(), detour: LinkDetour? = nil, progress: (Double) -> Void
+        contextLength: Int, planner: Planner = Planner(), devices choice: DeviceChoice? = nil, detour: LinkDetour? = nil,
+        progress: (Double) -> Void
     ) throws(EngineError) {
-        let link = Self.resolve(configuration.link, placement)
+        let onDevices = try choice?.shared(by: placement.ranks.count) ?? []
+        let link = Self.resolve(configuration.link, placement, devices: onDevices)
         let plan = Station.Plan(
             placement: placement, contextLength: contextLength, link: link, memory: configuration.resolvedMemory(placement),
             hugePages: configuration.hugePages, cacheElement: configuration.cacheElement, waitLimit: configuration.waitLimit,
@@ -75,8 +93,12 @@ package final class Ranks: @unchecked Sendable {
         case .thread:
             processes = nil
             copies = try WeightCopies(model.weights, packed: packed, plan.memory, placement, by: memory)
+            let devices = try choice?.cuda.map { (cuda) throws(EngineError) in
+                try DeviceRanks(model, on: onDevices, of: cuda, context: contextLength, progress: progress)
+            }
             let station = try Station(
-                plan, model: model, weights: copies, memory: memory, here: placement.ranks.indices, needs: needs, detour: detour)
+                plan, model: model, weights: copies, memory: memory, here: placement.ranks.indices, needs: needs,
+                devices: devices, detour: detour)
             workforce = Workforce(threads: station, plan)
         case .process:
             let shared: SharedMemory
@@ -100,7 +122,8 @@ package final class Ranks: @unchecked Sendable {
         self.planner = planner
         prompts = PromptStore(limit: configuration.promptMemory)
         sequence.reserveCapacity(contextLength)
-        if !copies.isPacked { try pack(progress: progress) }
+        // Devices have theirs already.
+        if !copies.isPacked, onDevices.isEmpty || onDevices.contains(.cpu) { try pack(progress: progress) }
     }
 
     /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.
@@ -149,6 +172,9 @@ package final class Ranks: @unchecked Sendable {
         reuses: Bool = false, allLogits: UnsafeMutablePointer<Float>? = nil, progress: (Double) -> Void = { _ in }
     ) throws(EngineError) -> Prefill {
         try check(tokens)
+        if isOnDevices, (strategy ?? configuration.strategy).gathers {
+            throw EngineError(.request, "strategy \((strategy ?? configuration.strategy).rawValue) is not for CUDA devices")
+        }
         let usual = strategy == nil || strategy == configuration.strategy
         let strategy = strategy ?? configuration.strategy
         let partition = partition ?? (usual || strategy == .runahead ? configuration.partition : .even)
@@ -166,7 +192,7 @@ package final class Ranks: @unchecked Sendable {
         guard let last = active.first(where: { chunks[$0.index].upperBound == tokens.count }) else {
             throw EngineError(.request, "the prompt is empty")
         }
-        if reuses { bring(beginning, into: active[0].cache) }
+        if reuses { try bring(beginning, from: ranks[holder], into: active[0]) }
         try forget()
         write(strategy, tokens, chunks, last: last, allLogits)
         let handedOver = station.connections.bytesSent
@@ -274,6 +300,7 @@ package final class Ranks: @unchecked Sendable {
 
     private func forget() throws(EngineError) {
         sequence.removeAll(keepingCapacity: true)
+        imaged = 0
         station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
         try station.reset()
     }
@@ -292,16 +319,17 @@ package final class Ranks: @unchecked Sendable {
             throw EngineError(.request, "token \(id) is not in the vocabulary of \(model.geometry.vocabulary)")
         }
         let station = station
-        station.decoder.reset()
+        let decoder = decoder
+        decoder.reset()
         station.watch.reset(ranks: ranks.count)
         var order = Order(.decode)
         order.rank = holder
         order.position = length
         station.book.order = order
         station.book.token.pointee = id
-        for group in station.decoder.groups { workforce.start(group) }
+        for group in decoder.groups { workforce.start(group) }
         let deadline = station.state.deadline
-        for group in station.decoder.groups {
+        for group in decoder.groups {
             do { try workforce.join(group, deadline: deadline) } catch {
                 let position = length
                 giveUp()
@@ -314,11 +342,11 @@ package final class Ranks: @unchecked Sendable {
     }
 
     /// Workers that decode: one of each CPU, no more than the machine has time for.
-    package var decodingThreads: Int { station.decoder.threads }
+    package var decodingThreads: Int { decoder.threads }
 
     /// The last computed token's logits, [vocabulary]; valid until the next prefill or decode.
     package var logits: UnsafeBufferPointer<Float> {
-        UnsafeBufferPointer(start: (finished ?? station.decoder).arena.logits, count: model.geometry.vocabulary)
+        UnsafeBufferPointer(start: (finished ?? decoder).arena.logits, count: model.geometry.vocabulary)
     }
 
     /// Ends the run under way within one layer of the slowest rank; from the run's `progress`.
@@ -360,7 +388,11 @@ package final class Ranks: @unchecked Sendable {
     }
 
     /// What `auto` means for a placement.
-    static func resolve(_ link: Configuration.Link, _ placement: Placement) -> Configuration.Link {
+    static func resolve(
+        _ link: Configuration.Link, _ placement: Placement, devices: [Configuration.Device] = []
+    ) -> Configuration.Link {
+        // Devices have their own ways; the host's cache is only their image.
+        if !devices.isEmpty, !devices.contains(.cpu) { return .shared }
         guard link == .auto else { return link }
         return Set(placement.ranks.map(\.node)).count > 1 ? .ring : .shared
     }

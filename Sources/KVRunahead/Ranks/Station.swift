@@ -18,6 +18,8 @@ final class Station: @unchecked Sendable {
     /// Every token's logits of a prompt, [context, vocabulary], where ranks are processes and somebody wants them.
     let allLogits: UnsafeMutablePointer<Float>?
     private let common: Rank.Common
+    /// Of ranks on devices.
+    let devices: DeviceRanks?
     /// CPUs that can be busy all the time.
     private let budget: Int
     private let logitsRegion: Region?
@@ -42,7 +44,7 @@ final class Station: @unchecked Sendable {
     /// - Throws: `EngineError` when there is no memory.
     init(
         _ plan: Plan, model: Model, weights: WeightCopies, memory: RunMemory, watch: Watch? = nil, state: RunState? = nil,
-        here: Range<Int>, needs: Needs, detour: LinkDetour? = nil
+        here: Range<Int>, needs: Needs, devices: DeviceRanks? = nil, detour: LinkDetour? = nil
     ) throws(EngineError) {
         let placed = plan.placement.ranks
         let count = placed.count
@@ -67,7 +69,7 @@ final class Station: @unchecked Sendable {
         let common = Rank.Common(
             model: model, weights: weights, angles: Angles(geometry.rotaries, positions: plan.contextLength),
             context: plan.contextLength, state: state, memory: memory, placement: placed, boards: boards, here: here,
-            watch: watch)
+            watch: watch, devices: devices)
         book = try OrderBook(workers: placed.map(\.cpus.count), capacity: plan.contextLength, in: memory)
         // One for ranks of several nodes lies where they write it.
         let isFar = plan.link != .ring && plan.placement.nodes.count > 1
@@ -80,12 +82,13 @@ final class Station: @unchecked Sendable {
         decoder = try Rank(together: "decode", atMost: plan.placement.budget, common, caches: caches, chunk: 1, records: false)
         connections = Connections(
             plan.link, nodes: placed.map(\.node), rows: .init(geometry, type: type, context: plan.contextLength),
-            wait: wait, throttle: plan.throttle, in: memory, detour: detour)
+            wait: wait, throttle: plan.throttle, in: memory, devices: devices, detour: detour)
         logitsRegion =
             needs.contains(.allLogits)
             ? try memory.region(plan.contextLength * geometry.vocabulary * 4, for: "all tokens' logits") : nil
         allLogits = logitsRegion?.base.bindMemory(to: Float.self, capacity: plan.contextLength * geometry.vocabulary)
         self.common = common
+        self.devices = devices
         budget = plan.placement.budget
         self.ranks = ranks
         self.state = state
@@ -98,7 +101,7 @@ final class Station: @unchecked Sendable {
     /// - Throws: `EngineError` when there is no memory.
     func prepare(_ strategy: Configuration.Strategy) throws(EngineError) {
         try connections.prepare(strategy)
-        guard strategy == .sequential, ranks.count > 1, together == nil else { return }
+        guard strategy == .sequential, ranks.count > 1, together == nil, devices == nil else { return }
         together = try Rank(
             together: "all ranks", atMost: budget, common, caches: [ranks[0].cache], chunk: common.context, records: true)
     }
@@ -111,6 +114,7 @@ final class Station: @unchecked Sendable {
         together?.reset()
         decoder.reset()
         try connections.reset()
+        try devices?.settle(deadline: state.deadline)
     }
 
     // MARK: The workers' side
@@ -132,17 +136,25 @@ final class Station: @unchecked Sendable {
     private func prefill(_ order: Order, _ rank: Rank, _ worker: Int) {
         let gathers = order.strategy.gathers
         if worker == 0 {
-            if gathers { connections.gather(rank, book) } else { connections.join(rank, book) }
+            if gathers {
+                connections.gather(rank, book)
+            } else {
+                do { try connections.join(rank, book) } catch {
+                    state.fail(DeviceRanks.error(error))
+                    return
+                }
+            }
         }
         // The others may read what worker 0 has set up.
         do { try rank.synchronise(group: rank.index, worker: worker) } catch { return }
-        compute(order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : rank.runahead)
+        let chain: any Attention = if let device = rank.device { device } else { rank.runahead }
+        compute(order, rank, book[rank.index], rank.index, worker, exchange: gathers ? rank.allGather : chain)
     }
 
     private func compute(
         _ order: Order, _ rank: Rank, _ positions: Positions, _ group: Int, _ worker: Int, exchange: any Attention
     ) {
-        var job = CPUOperations.Job()
+        var job = Job()
         job.positions = positions
         job.keys = order.strategy.gathers ? order.tokens : positions.upperBound
         job.isDense = order.strategy == .tsp
@@ -153,13 +165,18 @@ final class Station: @unchecked Sendable {
     }
 
     private func decode(_ order: Order, _ group: Int, _ worker: Int) {
-        var job = CPUOperations.Job()
+        var job = Job()
         job.positions = Positions(order.position..<order.position + 1)
         job.keys = order.position + 1
         job.tokens = UnsafePointer(book.token)
         job.logits = .last
-        decoder.compute(job, group: group, worker: worker, exchange: decoder.alone)
+        job.isDecode = true
+        let rank = decoder(order.rank)
+        rank.compute(job, group: group, worker: worker, exchange: rank.alone)
     }
+
+    /// Who computes the next token: all workers, or beside devices the rank that has the sequence.
+    func decoder(_ holder: Int) -> Rank { devices == nil ? decoder : ranks[holder] }
 
     /// Where all tokens' logits go: memory that the ranks share, or in one process the caller's own.
     private var destination: UnsafeMutablePointer<Float>? { allLogits ?? callersLogits }

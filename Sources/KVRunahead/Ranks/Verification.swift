@@ -86,17 +86,22 @@ extension Ranks {
         guard tokens.count == length else {
             throw EngineError(.request, "\(tokens.count) tokens to verify, \(length) computed")
         }
+        guard !isOnDevices else {
+            throw EngineError(.request, "--verify compares bits, which products of CUDA devices do not promise")
+        }
         // Both may lie in rank 0's own memory, which it is to write to.
         let found = Array(logits)
+        let computed = try cache
         let kept: KVCache
-        do { kept = try KVCache(model.geometry, type: cache.type, capacity: length) } catch {
+        do { kept = try KVCache(model.geometry, type: computed.type, capacity: length) } catch {
             throw EngineError(.memory, error.description)
         }
-        kept.copy(cache, positions: length)
+        kept.copy(computed, positions: length)
         let alone = [length] + [Int](repeating: 0, count: ranks.count - 1)
         _ = try prefill(tokens, strategy: .runahead, partition: .tokens(alone)) { _ in progress() }
+        let expected = try cache
         let difference = found.withUnsafeBufferPointer {
-            Verification.difference(kept, cache, positions: length, logits: $0, expectedLogits: logits)
+            Verification.difference(kept, expected, positions: length, logits: $0, expectedLogits: logits)
         }
         if let difference { throw EngineError(.verification, "not what one rank computes: \(difference)") }
         return Verification(positions: length, layers: model.geometry.layers)

@@ -90,7 +90,7 @@ struct Telemetry: Sendable {
         switch error.code {
         case .cancelled: logger.info("request cancelled", metadata: metadata)
         case .request, .context: logger.info("request refused", metadata: metadata)
-        case .model, .memory, .system, .rank, .verification: logger.error("request failed", metadata: metadata)
+        case .model, .memory, .system, .rank, .verification, .device: logger.error("request failed", metadata: metadata)
         }
     }
 }
@@ -132,7 +132,7 @@ extension Opening {
         [
             "model": "\(configuration.model)",
             "architecture": "\(type(of: model.architecture).names[0])",
-            "kernels": "\(model.weights.kernels.name)",
+            "kernels": "\(kernels)",
             "strategy": "\(configuration.strategy.rawValue)",
             "ranks": .number(placement.ranks.count),
             "threads_per_rank": .number(placement.threadsPerRank),

@@ -1,13 +1,13 @@
 /// The kernels of a device for one choice of types and one head dimension, loaded. Addresses are the device's, matrices row-major; every launch
 /// returns at once, and costs some microseconds of the calling thread. Where rows' bytes are multiples of 16, and addresses too, elements are
 /// read and written 16 bytes at a time. (Kernels/*.cu say what each computes.)
-package struct Kernels: Sendable {
+package struct DeviceKernels: Sendable {
     package let elements: ElementType, cache: ElementType
     package let headDimension: Int
     let multiprocessors: Int
     private let functions: [Name: DeviceFunction]
 
-    /// Kernels by their names in the source.
+    /// The kernels' names in the source.
     enum Name: String, CaseIterable {
         case embed
         case rmsNormHidden = "rms_norm_hidden", rmsNormElement = "rms_norm_element", rmsNormAdd = "rms_norm_add"
@@ -19,7 +19,6 @@ package struct Kernels: Sendable {
         case addBiasElement = "add_bias_element", addBiasFloat = "add_bias_float", addWeighted = "add_weighted"
         case softCap = "soft_cap"
         case chooseExperts = "choose_experts", gatherRows = "gather_rows", addExperts = "add_experts"
-        case argmax
     }
 
     /// Compiles the kernels, some seconds, or has them from the cache on disk.

@@ -1,6 +1,6 @@
 /// Positions and attention. `first` is the address of an int, the absolute position of token 0: launches that were recorded in a graph can so
 /// be repeated at other positions.
-extension Kernels {
+extension DeviceKernels {
     /// Rotary embedding of x[tokens, heads, headDimension] in place, by angles[positions, pairs, 2]: elements 2i and 2i + 1, or with
     /// `halves` i and i + pairs.
     package func rotate(

@@ -1,5 +1,5 @@
-/// Kernels of single elements and of rows.
-extension Kernels {
+/// DeviceKernels of single elements and of rows.
+extension DeviceKernels {
     private var threads: Int { KernelShape.threads }
 
     /// hidden[tokens, columns] = scale · the tokens' rows of `table`, in float.
@@ -124,12 +124,6 @@ extension Kernels {
         try stream.launch(
             function(.addWeighted), grid: grid(tokens * width), block: threads, .pointer(out), .pointer(x), .pointer(weight),
             .float(scale), .int32(tokens), .int32(width))
-    }
-
-    /// The index of the largest of n floats, of equals the first; one int.
-    package func argmax(on stream: DeviceStream, out: UInt64, x: UInt64, n: Int) throws(CUDAError) {
-        try stream.launch(
-            function(.argmax), grid: (1, 1, 1), block: KernelShape.argmaxThreads, .pointer(out), .pointer(x), .int32(n))
     }
 
     // MARK: Experts
