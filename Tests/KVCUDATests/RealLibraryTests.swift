@@ -1,22 +1,29 @@
 import Foundation
+import KVTestSupport
 import XCTest
 
 @testable import KVCUDA
 
-/// NVIDIA's own NVRTC and cuBLASLt, where this machine has them (see ``LibrarySearch/standard``; no device is needed). Looked for in
-/// `make cuda`'s folder too.
-final class RealLibraryTests: XCTestCase {
-    private func library(_ name: String) throws -> Library {
+/// NVIDIA's own libraries, where this machine has them (no device is needed): where `LibrarySearch.standard` looks, and where `make cuda` puts NVRTC.
+enum RealLibrary {
+    /// - Throws: a skip where there is none.
+    static func open(_ name: String) throws -> Library {
         let standard = LibrarySearch.standard
-        // Where `make cuda` puts it.
+        // Other tests may have pointed this process to the emulated ones.
+        let emulated = try? CUDAEmulator.folder()
         let cache = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"] ?? NSHomeDirectory() + "/.cache"
         let fetched = "\(cache)/kvcpu/cuda/nvidia"
         let folders = ((try? FileManager.default.contentsOfDirectory(atPath: fetched)) ?? []).map { "\(fetched)/\($0)/lib" }
-        let search = LibrarySearch(first: standard.first + folders, last: standard.last)
-        guard let library = try? search.open([name]) else { throw XCTSkip("no \(name) here: KVCPU_CUDA_PATH names its folder") }
+        let search = LibrarySearch(first: standard.first.filter { $0 != emulated } + folders, last: standard.last)
+        guard let library = try? search.open([name]) else {
+            throw XCTSkip("no \(name) here: `make cuda` fetches NVRTC 12, KVCPU_CUDA_PATH names folders of others")
+        }
         return library
     }
+}
 
+/// What we take NVRTC and cuBLASLt to be, against NVIDIA's own.
+final class RealLibraryTests: XCTestCase {
     private static let source = """
         extern "C" __global__ void scale(float *x, float by, long n) {
             const long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
@@ -25,7 +32,7 @@ final class RealLibraryTests: XCTestCase {
         """
 
     private func check(_ name: String, _ major: Int) throws {
-        let compiler = try Compiler(try library(name))
+        let compiler = try Compiler(try RealLibrary.open(name))
         XCTAssertEqual(compiler.version / 1000, major)
         for (capability, target) in [
             ((8, 0), Compiler.Target(architecture: 80, isBinary: true)),
@@ -63,7 +70,7 @@ final class RealLibraryTests: XCTestCase {
     func testProducts13() throws { try checkProducts("libcublasLt.so.13") }
 
     private func checkProducts(_ name: String) throws {
-        let calls = try ProductCalls(try library(name))
+        let calls = try ProductCalls(try RealLibrary.open(name))
         var handle: Handle?
         try calls.check("cublasLtMatmulDescCreate", calls.createProduct(&handle, 68, 0))
         let product = try XCTUnwrap(handle)

@@ -96,6 +96,20 @@ final class DeviceRanksTests: XCTestCase {
         }
     }
 
+    /// Weights in bfloat16 stay that; so are activations then, whose errors are eight times those of float16.
+    func testBrainFloats() throws {
+        let source = ModelSource.synthetic("llama-7b,layers=2,width=64,heads=4,kv=2,ffn=160,vocab=256,context=128,type=bf16")
+        let tokens = (0..<50).map { Int32($0 * 11 % 256) }
+        let alone = try ranks(try TestModels.model(source, .float), "cpu", 1, context: 80)
+        defer { alone.shutdown() }
+        let team = try ranks(try TestModels.model(source, .int8), "cuda:0,1", 2, context: 80)
+        defer { team.shutdown() }
+        let expected = try outcome(alone, tokens, steps: 1)
+        let found = try outcome(team, tokens, steps: 1)
+        XCTAssertLessThan(error(found.logits, expected.logits), 0.02)
+        XCTAssertGreaterThan(error(found.logits, expected.logits), 1e-3)
+    }
+
     /// A chain over CPUs and devices in any order: rows of one kind, whoever computed them.
     func testMixedChains() throws {
         for name in ["llama-gqa", "mixtral", "gemma2"] {
