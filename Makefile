@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model cuda build run test bench paper bench-kernels format lint clean
+.PHONY: help setup model cuda build portable run test bench paper bench-kernels format lint clean
 
 PACKAGES := libpcre2-dev libedit-dev libnuma-dev libopenblas-dev pkg-config python3-pip
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
@@ -41,6 +41,15 @@ bench-kernels: setup
 ## make build   the release binary, .build/release/kvcpu
 build: setup
 	swift build -c release
+
+## make portable   .build-portable/kvcpu: a folder that runs where there is no Swift (glibc as here or newer)
+portable: setup
+	swift build -c release --product kvcpu --static-swift-stdlib --scratch-path .build-portable \
+	  -Xlinker --disable-new-dtags -Xlinker -rpath -Xlinker '$$ORIGIN'
+	rm -rf .build-portable/kvcpu
+	mkdir .build-portable/kvcpu
+	strip -o .build-portable/kvcpu/kvcpu .build-portable/release/kvcpu
+	ldd .build-portable/kvcpu/kvcpu | awk '$$3 ~ /lib(pcre2|edit|bsd|md)/ {print $$3}' | xargs -I{} cp -L {} .build-portable/kvcpu/
 
 ## make setup   installs the Debian packages that are missing
 setup:

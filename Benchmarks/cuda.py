@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks and measures ranks on a CUDA device, beside PyTorch and Hugging Face transformers on the same one.
 
-    swift build -c release --product kvcpu --static-swift-stdlib
-    python3 Benchmarks/cuda.py --kvcpu .build/release/kvcpu > cuda.md
+    make portable
+    python3 Benchmarks/cuda.py --kvcpu .build-portable/kvcpu/kvcpu > cuda.md
 
 Needs numpy; torch and transformers for what is beside them, compute-sanitizer for the memory checks (each left out, with a line, where it is
 not there). Ends with 1 where something does not hold that is to hold. Steps: fixtures, sanitizer, speed, simulate; all unless --steps names some.
