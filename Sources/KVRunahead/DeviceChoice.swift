@@ -87,6 +87,8 @@ extension Configuration.Device {
 /// What is asked for, as it can be had.
 package struct DeviceChoice: Sendable {
     package let devices: [Configuration.Device]
+    /// They are all that the machine has, of which ranks may leave some out; else each was asked for.
+    private let isAll: Bool
     /// Nil where all is computed by CPUs.
     package let cuda: CUDA?
     /// Why CUDA's devices are not used, where they were to be if there are any.
@@ -110,17 +112,17 @@ package struct DeviceChoice: Sendable {
             guard devices == [.cpu] else {
                 throw EngineError(.request, "the device is \(asked): CPU ranks need naming only beside CUDA devices")
             }
-            self.init(devices: devices, cuda: nil, notice: nil)
+            self.init(devices: devices, isAll: false, cuda: nil, notice: nil)
             return
         }
         let cuda: CUDA
         do { cuda = try Self.open() } catch {
             guard asked == .auto else { throw EngineError(.device, "--device \(asked): \(error)") }
-            self.init(devices: [.cpu], cuda: nil, notice: "no CUDA device is used, the CPU computes: \(error)")
+            self.init(devices: [.cpu], isAll: true, cuda: nil, notice: "no CUDA device is used, the CPU computes: \(error)")
             return
         }
         guard case .these(let devices) = asked else {
-            self.init(devices: cuda.devices.map { .cuda($0.index) }, cuda: cuda, notice: nil)
+            self.init(devices: cuda.devices.map { .cuda($0.index) }, isAll: true, cuda: cuda, notice: nil)
             return
         }
         for case .cuda(let index) in devices where !cuda.devices.indices.contains(index) {
@@ -128,18 +130,20 @@ package struct DeviceChoice: Sendable {
                 .device, "--device \(asked): there is no CUDA device \(index); there are \(cuda.devices.count), the first is cuda:0"
             )
         }
-        self.init(devices: devices, cuda: cuda, notice: nil)
+        self.init(devices: devices, isAll: false, cuda: cuda, notice: nil)
     }
 
-    private init(devices: [Configuration.Device], cuda: CUDA?, notice: String?) {
+    private init(devices: [Configuration.Device], isAll: Bool, cuda: CUDA?, notice: String?) {
         self.devices = devices
+        self.isAll = isAll
         self.cuda = cuda
         self.notice = notice
     }
 
     /// Each rank's device: as many ranks on each, neighbours together.
-    /// - Throws: `EngineError` (request) where there are more devices than ranks.
-    func shared(by ranks: Int) throws(EngineError) -> [Configuration.Device] {
+    /// - Throws: `EngineError` (request) where more devices were asked for than there are ranks.
+    package func shared(by ranks: Int) throws(EngineError) -> [Configuration.Device] {
+        let devices = isAll ? Array(devices.prefix(ranks)) : devices
         guard ranks >= devices.count else {
             throw EngineError(
                 .request,
@@ -147,4 +151,7 @@ package struct DeviceChoice: Sendable {
         }
         return (0..<ranks).map { devices[$0 * devices.count / ranks] }
     }
+
+    /// How many ranks with a device each there may be.
+    package var rankCounts: ClosedRange<Int> { (isAll ? 1 : devices.count)...devices.count }
 }

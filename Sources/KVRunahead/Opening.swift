@@ -97,7 +97,8 @@ package struct Opening {
     /// The instruction set, or the devices that compute.
     package var kernels: String {
         guard let cuda = devices.cuda else { return model.weights.kernels.name }
-        return devices.devices.map { device in
+        let used = (try? devices.shared(by: placement.ranks.count)) ?? devices.devices
+        return used.indices.filter { used.firstIndex(of: used[$0]) == $0 }.map { used[$0] }.map { device in
             if case .cuda(let index) = device { "\(device) \(cuda.devices[index].name)" } else { model.weights.kernels.name }
         }.joined(separator: ", ")
     }

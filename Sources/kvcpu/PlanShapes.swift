@@ -17,9 +17,7 @@ struct PlanShapes {
 
     func run() async throws {
         let tokens = try command.lengthList().last ?? 4096
-        let budget = Topology.read().budget
-        // Shapes that use every CPU.
-        let shapes = (1...budget).filter { budget % $0 == 0 }.map { (ranks: $0, threads: budget / $0) }
+        let shapes = try shapes()
         var times = [[Double]](repeating: [], count: shapes.count)
         var sizes = [[Int]](repeating: [], count: shapes.count)
         let bar = ProgressBar("measuring", enabled: !command.noProgress)
@@ -67,6 +65,14 @@ struct PlanShapes {
         text +=
             command.plans.isOff ? "\n" : "; taken by run and chat from now on, unless --ranks, -t or --partition say otherwise\n"
         try Terminal.output(text)
+    }
+
+    /// Shapes that use every CPU; on CUDA devices, ranks with a device each.
+    private func shapes() throws -> [(ranks: Int, threads: Int)] {
+        let devices = try DeviceChoice(try command.configuration(ranks: 1, context: 0).devices)
+        if devices.cuda != nil { return devices.rankCounts.map { ($0, 1) } }
+        let budget = Topology.read().budget
+        return (1...budget).filter { budget % $0 == 0 }.map { ($0, budget / $0) }
     }
 
     private func keep(_ best: Row) throws {

@@ -66,7 +66,11 @@ final class DeviceCommandTests: XCTestCase {
         let missing = try bench("cuda:7")
         XCTAssertEqual(missing.status, 1)
         XCTAssertTrue(missing.error.contains("no CUDA device 7"), missing.error)
-        XCTAssertEqual(try bench("cuda", ranks: 1).status, 2)
+        XCTAssertEqual(try bench("cuda:0,1", ranks: 1).status, 2)
+        // Of all devices, as many as there are ranks.
+        let one = try bench("cuda", ranks: 1)
+        XCTAssertEqual(one.status, 0, one.error)
+        XCTAssertFalse(one.output.contains("cuda:1"), one.output)
     }
 
     /// The planner times chunks by the devices' own clocks.

@@ -234,7 +234,12 @@ final class DeviceRanksTests: XCTestCase {
         XCTAssertEqual(code { $0.rankMode = .process }?.code, .request)
         XCTAssertEqual(code { $0.strategy = .tsp }?.code, .request)
         XCTAssertEqual(code { $0.cacheElement = .f32 }?.code, .request)
-        XCTAssertEqual(code { $0.ranks = 2 }?.code, .request)
+        XCTAssertNil(code { $0.ranks = 2 })
+        XCTAssertEqual(
+            code {
+                $0.devices = .these([.cuda(0), .cuda(1), .cuda(2)])
+                $0.ranks = 2
+            }?.code, .request)
         let missing = code { $0.devices = .these([.cuda(3)]) }
         XCTAssertEqual(missing?.code, .device)
         XCTAssertTrue(missing?.description.contains("no CUDA device 3") ?? false, "\(String(describing: missing))")
