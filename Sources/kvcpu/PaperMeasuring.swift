@@ -65,18 +65,21 @@ struct PaperMeasuring {
     private func calibrate(_ item: PaperCase, _ limit: Double, _ key: PlanKey) async throws -> PaperResult {
         let engine = try await open(item, nil)
         var result = try await result(item, key, engine)
-        result.costs = try await Self.costs(engine, limit)
-        guard result.costs != nil else {
-            throw Failure.run(
-                "\(key.label): the timings of a few chunks did not tell what tokens cost; run again on a quieter machine")
-        }
+        result.costs = try await Self.costs(engine, key, limit)
         return result
     }
 
-    private static func costs(_ engine: Engine, _ limit: Double = Ranks.calibrationLimit) async throws -> LayerCosts? {
-        try await engine.withRanks { ranks, isCancelled in
-            try ranks.calibrate(limit: limit, progress: { _ in if isCancelled() { ranks.cancel() } })
+    /// - Throws: `Failure` where the timings tell nothing: a modelled partition without costs would be an even one under another name.
+    private static func costs(_ engine: Engine, _ key: PlanKey, _ limit: Double = Ranks.calibrationLimit) async throws -> LayerCosts
+    {
+        // A neighbour that comes or goes in the middle of the few timed chunks spoils them; the next ones are as likely good as any.
+        for _ in 0..<3 {
+            let costs = try await engine.withRanks { ranks, isCancelled in
+                try ranks.calibrate(limit: limit, progress: { _ in if isCancelled() { ranks.cancel() } })
+            }
+            if let costs { return costs }
         }
+        throw Failure.run("\(key.label): the timings of a few chunks did not tell what tokens cost; run again on a quieter machine")
     }
 
     private func compare(_ item: PaperCase, _ runs: [PaperRun], _ key: PlanKey, _ bar: ProgressBar) async throws -> PaperResult {
@@ -85,7 +88,9 @@ struct PaperMeasuring {
         for run in runs where engines[run.throttle] == nil { engines[run.throttle] = try await open(item, run.throttle) }
         guard let first = runs.first, let engine = engines[first.throttle] else { throw Failure.run("a case without a run") }
         var result = try await result(item, key, engine)
-        if item.ranks > 1, runs.contains(where: { $0.cut == .modelled }) { result.costs = try await Self.costs(engine) }
+        if item.ranks > 1, runs.contains(where: { $0.cut == .modelled }) {
+            result.costs = try await Self.costs(engine, key)
+        }
         var timings: [PaperResult.Timing] = []
         for run in runs {
             timings.append(
@@ -151,7 +156,7 @@ struct PaperMeasuring {
         switch run.cut {
         case .even: return run.strategy == .sequential ? [item.tokens] : even
         case .modelled:
-            guard var costs else { return even }
+            guard var costs else { throw Failure.run("\(key.label): KVR-M without what tokens cost") }
             if let throttle = run.throttle { costs.link.throttle(try LinkProfile(parsing: throttle)) }
             return Pipeline(costs).modelled(item.tokens, ranks: item.ranks)
         case .searched, .predicted:
