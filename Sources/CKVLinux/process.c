@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +18,74 @@ extern char **environ;
 // What a started process finds its descriptors under: the first free number after the standard streams.
 enum { ckv_first_descriptor = 3, ckv_most_descriptors = 16 };
 
-static int file_actions(posix_spawn_file_actions_t *actions, const int *copies, int count) {
-    int error = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+// How long a child may take from its beginning to its program until it is left to those who supervise it.
+enum { ckv_exec_ms = 100 };
+
+// The child's part: nothing but system calls, since other threads may have held locks when it was copied. All signals are blocked.
+static _Noreturn void become(const char *program, const char *const *arguments, char *const *variables, const int *copies,
+                             int count, int report) {
+    struct sigaction usual;
+    memset(&usual, 0, sizeof usual);
+    usual.sa_handler = SIG_DFL;
+    // Those that cannot be set stay as they are.
+    for (int signal = 1; signal < NSIG; signal++) sigaction(signal, &usual, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    int input = open("/dev/null", O_RDONLY);
+    int last = ckv_first_descriptor + count;
+    // A group of its own: the terminal's Ctrl-C is for the one who started it.
+    int failed = setpgid(0, 0) != 0 || input < 0 || dup2(input, 0) < 0;
     // A copy made by dup2 stays open beyond exec.
-    for (int i = 0; !error && i < count; i++) {
-        error = posix_spawn_file_actions_adddup2(actions, copies[i], ckv_first_descriptor + i);
+    for (int i = 0; !failed && i < count; i++) failed = dup2(copies[i], ckv_first_descriptor + i) < 0;
+    if (!failed && report != last) {
+        failed = dup3(report, last, O_CLOEXEC) < 0;
+        if (!failed) report = last;
     }
-    if (!error) error = posix_spawn_file_actions_addclosefrom_np(actions, ckv_first_descriptor + count);
-    return error;
+    if (!failed) {
+        closefrom(last + 1);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        execve(program, (char *const *)arguments, variables);
+    }
+    int error = errno;
+    while (write(report, &error, sizeof error) < 0 && errno == EINTR) {}
+    _exit(127);
 }
 
-static int attributes(posix_spawnattr_t *wish) {
-    sigset_t none, all;
-    sigemptyset(&none);
+// fork, as vfork's caller (thus posix_spawn's) waits for the child's exec however long, and a child that is stopped before it comes to no end.
+// Tells the errno of a child that could not become the program, 0 of one that has, or has not yet after `ckv_exec_ms`.
+static int fork_and_exec(const char *program, const char *const *arguments, char *const *variables, const int *copies, int count,
+                         pid_t *child) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+    // Out of the way of the child's numbers.
+    int report = fcntl(ends[1], F_DUPFD_CLOEXEC, ckv_first_descriptor + ckv_most_descriptors);
+    int error = report < 0 ? errno : 0;
+    close(ends[1]);
+    if (error) {
+        close(ends[0]);
+        return error;
+    }
+    // No handler of this process is to run in the child.
+    sigset_t all, before;
     sigfillset(&all);
-    // A group of its own: the terminal's Ctrl-C is for the one who started it.
-    int error = posix_spawnattr_setflags(
-        wish, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    if (!error) error = posix_spawnattr_setpgroup(wish, 0);
-    if (!error) error = posix_spawnattr_setsigmask(wish, &none);
-    if (!error) error = posix_spawnattr_setsigdefault(wish, &all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    *child = fork();
+    if (*child == 0) become(program, arguments, variables, copies, count, report);
+    if (*child < 0) error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(report);
+    if (!error) {
+        struct pollfd done = {.fd = ends[0], .events = POLLIN};
+        int found, told = 0;
+        do found = poll(&done, 1, ckv_exec_ms);
+        while (found < 0 && errno == EINTR);
+        if (found > 0 && read(ends[0], &told, sizeof told) == sizeof told) {
+            error = told;
+            kill(*child, SIGKILL);
+            while (waitpid(*child, NULL, 0) < 0 && errno == EINTR) {}
+        }
+    }
+    close(ends[0]);
     return error;
 }
 
@@ -67,21 +116,9 @@ static int start(const char *program, const char *const *arguments, const char *
     char *extra = strdup(variable);
     char **variables = extra ? environment(extra) : NULL;
     if (!error && !variables) error = ENOMEM;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t wish;
-    if (!error) error = posix_spawn_file_actions_init(&actions);
-    if (!error) {
-        error = posix_spawnattr_init(&wish);
-        if (!error) {
-            error = file_actions(&actions, copies, count);
-            if (!error) error = attributes(&wish);
-            pid_t child = 0;
-            if (!error) error = posix_spawn(&child, program, &actions, &wish, (char *const *)arguments, variables);
-            if (!error) *pid = (int32_t)child;
-            posix_spawnattr_destroy(&wish);
-        }
-        posix_spawn_file_actions_destroy(&actions);
-    }
+    pid_t child = 0;
+    if (!error) error = fork_and_exec(program, arguments, variables, copies, made, &child);
+    if (!error) *pid = (int32_t)child;
     for (int i = 0; i < made; i++) close(copies[i]);
     free(variables);
     free(extra);

@@ -28,7 +28,7 @@ package final class Children: @unchecked Sendable {
         thread.name = "children"
         thread.stackSize = 1 << 18
         thread.start()
-        // Starting takes milliseconds, and fails by itself.
+        // Starting takes milliseconds, and a tenth of a second at most for a child that is held up.
         started.wait()
         self.release = release
         do { all = try outcome.withLock { $0 }.get() } catch {

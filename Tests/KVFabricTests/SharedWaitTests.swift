@@ -1,5 +1,6 @@
 import Foundation
 import KVFabric
+import Synchronization
 import XCTest
 
 /// Barriers, interrupts and boards in memory that processes share: with faults in the middle of waits, and between two processes.
@@ -236,6 +237,46 @@ final class SharedWaitTests: XCTestCase {
         XCTAssertThrowsError(try Child("/nowhere", arguments: [], variable: "A=b", descriptors: [])) { error in
             XCTAssertEqual(error as? FabricError, .system(call: "start of /nowhere", errno: ENOENT))
         }
+    }
+
+    /// Who starts a child does not wait for it to go on: one that is stopped at its birth is there, is seen to be stopped, and goes on from there.
+    func testStoppedAtBirth() throws {
+        let list = "/proc/\(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self"))/children"
+        try XCTSkipUnless(FileManager.default.fileExists(atPath: list), "the kernel does not list children")
+        let known = try String(contentsOfFile: list, encoding: .utf8)
+        let own = try String(contentsOfFile: "/proc/self/cmdline", encoding: .utf8)
+        var early = 0
+        for _ in 0..<60 {
+            let isStarted = Atomic(false)
+            let stopped = Atomic<Int32>(0)
+            let hunter = Thread {
+                while !isStarted.load(ordering: .acquiring) {
+                    guard let now = try? String(contentsOfFile: list, encoding: .utf8), now != known,
+                        let pid = now.split(separator: " ").last.flatMap({ Int32($0) })
+                    else { continue }
+                    kill(pid, SIGSTOP)
+                    return stopped.store(pid, ordering: .releasing)
+                }
+            }
+            hunter.start()
+            let start = MonotonicClock.now
+            let child = try shell("exit 7")
+            XCTAssertLessThan(Double(MonotonicClock.now - start) * 1e-9, 30)
+            isStarted.store(true, ordering: .releasing)
+            while !hunter.isFinished { usleep(100) }
+            let pid = stopped.load(ordering: .acquiring)
+            if pid != 0 {
+                XCTAssertEqual(pid, child.pid)
+                if try String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8) == own { early += 1 }
+                // A signal is on its way for a moment; one that came with the last breath stops nothing.
+                let deadline = MonotonicClock.deadline(after: 30)
+                while child.state == .running, MonotonicClock.now < deadline { usleep(100) }
+                XCTAssertNotEqual(child.state, .running)
+                kill(pid, SIGCONT)
+            }
+            XCTAssertEqual(child.reap(within: 60), .exited(code: 7))
+        }
+        print("\(early) of 60 were stopped before they were the program")
     }
 
     /// It has what it was given and nothing else, in a group of its own.

@@ -78,7 +78,8 @@ int ckv_memfd_seal(int file);
 /// Starts a program that finds the end of a pipe as its descriptor 3, `descriptors` as 4, 5, …, and no others but the standard
 /// streams (of which the input is empty); in a process group of its own, with no signal blocked or ignored, and `variable`
 /// ("NAME=value") added to the environment. `arguments` ends with NULL. The pipe's other end is `*lifeline`, the caller's: when it
-/// is closed, the program's end has its end of file. At most 15 descriptors. Returns 0 or a positive errno.
+/// is closed, the program's end has its end of file. At most 15 descriptors. Returns 0 or a positive errno; 0 also after 100 ms, when
+/// the child may not be the program yet (it is stopped, or the machine is busy).
 int ckv_process_start(const char *program, const char *const *arguments, const char *variable, const int *descriptors,
                       int count, int32_t *pid, int *lifeline);
 
