@@ -65,21 +65,8 @@ struct PaperMeasuring {
     private func calibrate(_ item: PaperCase, _ limit: Double, _ key: PlanKey) async throws -> PaperResult {
         let engine = try await open(item, nil)
         var result = try await result(item, key, engine)
-        result.costs = try await Self.costs(engine, key, limit)
+        result.costs = try await engine.withRanks { ranks, isCancelled in try ranks.costs(limit: limit, isCancelled) }
         return result
-    }
-
-    /// - Throws: `Failure` where the timings tell nothing: a modelled partition without costs would be an even one under another name.
-    private static func costs(_ engine: Engine, _ key: PlanKey, _ limit: Double = Ranks.calibrationLimit) async throws -> LayerCosts
-    {
-        // A neighbour that comes or goes in the middle of the few timed chunks spoils them; the next ones are as likely good as any.
-        for _ in 0..<3 {
-            let costs = try await engine.withRanks { ranks, isCancelled in
-                try ranks.calibrate(limit: limit, progress: { _ in if isCancelled() { ranks.cancel() } })
-            }
-            if let costs { return costs }
-        }
-        throw Failure.run("\(key.label): the timings of a few chunks did not tell what tokens cost; run again on a quieter machine")
     }
 
     private func compare(_ item: PaperCase, _ runs: [PaperRun], _ key: PlanKey, _ bar: ProgressBar) async throws -> PaperResult {
@@ -89,7 +76,8 @@ struct PaperMeasuring {
         guard let first = runs.first, let engine = engines[first.throttle] else { throw Failure.run("a case without a run") }
         var result = try await result(item, key, engine)
         if item.ranks > 1, runs.contains(where: { $0.cut == .modelled }) {
-            result.costs = try await Self.costs(engine, key)
+            // Without them a modelled partition would be an even one under another name.
+            result.costs = try await engine.withRanks { ranks, isCancelled in try ranks.costs(isCancelled) }
         }
         var timings: [PaperResult.Timing] = []
         for run in runs {

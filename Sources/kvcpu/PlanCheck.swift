@@ -100,8 +100,7 @@ struct PlanCheck {
     private static func compare(
         _ indices: [Int], _ ranks: Ranks, _ isCancelled: () -> Bool
     ) throws -> [Result] {
-        let costs = try ranks.calibrate(progress: { _ in if isCancelled() { ranks.cancel() } })
-        guard let costs else { throw Failure.run("the timings of a few chunks did not tell what tokens cost") }
+        let costs = try ranks.costs(isCancelled)
         let count = ranks.placement.ranks.count
         let cpus = Set(ranks.placement.ranks.flatMap(\.cpus)).count / max(1, ranks.placement.threadsPerRank)
         return try indices.map { index in

@@ -31,8 +31,7 @@ struct PlanSimulation {
         let engine = try await Session.open(configuration, progress: !command.noProgress, verbose: false)
         var costs = try await PlanCommand.interruptible {
             try await engine.withRanks { ranks, isCancelled in
-                let measured = try ranks.calibrate(progress: { _ in if isCancelled() { ranks.cancel() } })
-                guard let measured else { throw Failure.run("the timings of a few chunks did not tell what tokens cost") }
+                let measured = try ranks.costs(isCancelled)
                 if ranks.placement.ranks.count > 1 { ranks.planner.learned(measured) }
                 return measured
             }
