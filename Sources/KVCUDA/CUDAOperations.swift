@@ -1,4 +1,3 @@
-import Glibc
 package import KVModel
 package import Synchronization
 
@@ -35,10 +34,8 @@ package final class CUDAOperations: Computation, @unchecked Sendable {
     /// Where the worker notes the layer that it has asked for, counted from 1, for those who watch it.
     package var reached: UnsafeMutablePointer<Atomic<UInt32>>?
 
-    private(set) var job = Job()
-    /// Tokens (of the chunk) still worked on, and those of the current piece.
-    private var active = 0..<0
-    private(set) var piece = 0..<0
+    package private(set) var job = Job()
+    package var chunk = Pieces(of: DeviceBuffers.pieceTokens)
     private(set) var layer = 0
     /// Layers that the device has done, as far as the host knows.
     private var done = 0
@@ -83,8 +80,8 @@ package final class CUDAOperations: Computation, @unchecked Sendable {
     package func prepare(_ job: Job) {
         self.job = job
         marks.isOff = job.isDecode
-        active = 0..<job.positions.count
-        piece = 0..<0
+        chunk = Pieces(of: DeviceBuffers.pieceTokens)
+        chunk.keep(0..<job.positions.count)
         layer = 0
         done = 0
     }
@@ -150,24 +147,9 @@ package final class CUDAOperations: Computation, @unchecked Sendable {
 
     // MARK: Pieces
 
-    package var pieces: Int { (active.count + DeviceBuffers.pieceTokens - 1) / DeviceBuffers.pieceTokens }
-
-    package var prunesLastLayer: Bool {
-        if case .all = job.logits { false } else { true }
-    }
-
     package func begin(piece index: Int) {
-        let start = active.lowerBound + index * DeviceBuffers.pieceTokens
-        piece = start..<min(start + DeviceBuffers.pieceTokens, active.upperBound)
-        first = buffers.first(of: piece, chunk: job.positions.count)
-    }
-
-    package func keepLogitsTokens() {
-        switch job.logits {
-        case .all: break
-        case .last: active = job.positions.count - 1..<job.positions.count
-        case .none: active = 0..<0
-        }
+        chunk.begin(index)
+        first = buffers.first(of: piece)
     }
 
     package func synchronise() throws(Stopped) {
@@ -180,32 +162,24 @@ package final class CUDAOperations: Computation, @unchecked Sendable {
 
     /// Waits until the device has done the layers before `end`, and counts them.
     private func follow(until end: Int) throws(Stopped) {
-        let deadline = run.deadline
         while done < end {
-            if try attempt({ () throws(CUDAError) in try marks.isPassed(done) }) {
-                done += 1
-                host.add(progress: job.positions.count)
-                continue
+            try attempt { () throws(CUDAError) in
+                try marks.wait(for: done, deadline: run.deadline, isInterrupted: { run.isInterrupted })
             }
-            if run.isInterrupted { throw Stopped() }
-            guard monotonicNow() < deadline else {
-                throw run.failed(CUDAError(.deadline, "the deadline of the wait for the device passed"), layer: done)
-            }
-            usleep(20)
+            done += 1
+            host.add(progress: job.positions.count)
         }
     }
 
     package func mark(_ mark: LayerMark, layer: Int) {
         self.layer = layer
         if mark == .begin, let reached { reached.pointee.store(UInt32(layer + 1), ordering: .relaxed) }
-        // An error comes out of a later call, too.
-        if recorder != nil { try? marks.note(mark, layer: layer, on: stream) }
+        if recorder != nil { marks.note(mark, layer: layer, on: stream) }
     }
 
     /// Where a token of the chunk lies in a buffer: chunk-wide ones by chunk, the others by piece.
     func row(_ activation: Activation, _ token: Int? = nil) -> UInt64 {
         let token = token ?? piece.lowerBound
-        let wide = activation == .hidden || activation == .query
-        return buffers[activation, wide ? token : token - piece.lowerBound]
+        return buffers[activation, activation.isChunkWide ? token : token - piece.lowerBound]
     }
 }

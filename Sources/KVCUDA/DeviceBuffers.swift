@@ -22,9 +22,7 @@ final class DeviceBuffers: Sendable {
     static let logitsTokens = 64
 
     private let memory: DeviceMemory
-    private let offsets: [Int]
-    private let widths: [Int]
-    private let idsAt, firstsAt, partialsAt, choicesAt, weightsAt, sourcesAt, rowsAt: Int
+    private let plan: Plan
     /// Token ids and first positions on their way.
     private let numbers: PinnedMemory
     /// The last token's, on their way back.
@@ -33,76 +31,73 @@ final class DeviceBuffers: Sendable {
     let routes: PinnedMemory
     private let chunk: Int
 
+    /// Where things lie, in bytes.
     private struct Plan {
-        var bytes = 0
-        mutating func reserve(_ count: Int) -> Int {
-            defer { bytes += (count + 255) / 256 * 256 }
-            return bytes
+        let bytes: Int
+        /// By activation; widths in elements.
+        let offsets, widths: [Int]
+        let ids, firsts, partials: Int
+        /// Of experts.
+        let choices, weights, sources, rows: Int
+
+        init(_ geometry: Geometry, chunk: Int) {
+            let piece = min(chunk, pieceTokens)
+            let extents = Activation.allCases.map { $0.extent(geometry, chunk: chunk, piece: piece) }
+            var layout = Layout(alignment: 256)
+            widths = extents.map(\.width)
+            offsets = zip(Activation.allCases, extents).map { activation, extent in
+                let tokens = activation == .logits ? logitsTokens : extent.rows
+                return layout.reserve(tokens * extent.width * activation.elementBytes)
+            }
+            ids = layout.reserve(chunk * MemoryLayout<Int32>.stride)
+            firsts = layout.reserve(DeviceBuffers.firsts(chunk) * MemoryLayout<Int32>.stride)
+            partials = layout.reserve(geometry.heads * mostSplits * (geometry.headDimension + 2) * MemoryLayout<Float>.stride)
+            let routed = piece * (geometry.experts?.used ?? 0) * MemoryLayout<Int32>.stride
+            choices = layout.reserve(routed)
+            weights = layout.reserve(routed)
+            sources = layout.reserve(routed)
+            rows = layout.reserve(routed)
+            bytes = layout.bytes
         }
     }
 
     init(_ geometry: Geometry, chunk: Int, on context: DeviceContext) throws(CUDAError) {
         let piece = min(chunk, Self.pieceTokens)
-        let layout = Self.layout(geometry, chunk: chunk)
-        (offsets, widths) = (layout.offsets, layout.widths)
-        (idsAt, firstsAt, partialsAt) = (layout.ids, layout.firsts, layout.partials)
-        (choicesAt, weightsAt, sourcesAt, rowsAt) = (layout.choices, layout.weights, layout.sources, layout.rows)
+        plan = Plan(geometry, chunk: chunk)
         self.chunk = chunk
-        memory = try context.allocate(layout.bytes, for: "a rank's scratch")
+        memory = try context.allocate(plan.bytes, for: "a rank's scratch")
         numbers = try context.pinned((chunk + Self.firsts(chunk)) * MemoryLayout<Int32>.stride)
         logits = try context.pinned(geometry.vocabulary * MemoryLayout<Float>.stride)
         routes = try context.pinned(3 * piece * (geometry.experts?.used ?? 0) * MemoryLayout<Int32>.stride)
     }
 
     /// What a rank's scratch takes of a device.
-    static func bytes(_ geometry: Geometry, chunk: Int) -> Int { layout(geometry, chunk: chunk).bytes }
+    static func bytes(_ geometry: Geometry, chunk: Int) -> Int { Plan(geometry, chunk: chunk).bytes }
 
     /// Every piece's first position, and the last token's.
     private static func firsts(_ chunk: Int) -> Int { (chunk + pieceTokens - 1) / pieceTokens + 1 }
 
-    private static func layout(_ geometry: Geometry, chunk: Int) -> (
-        bytes: Int, offsets: [Int], widths: [Int], ids: Int, firsts: Int, partials: Int, choices: Int, weights: Int, sources: Int,
-        rows: Int
-    ) {
-        let piece = min(chunk, pieceTokens)
-        var plan = Plan()
-        var offsets: [Int] = []
-        var widths: [Int] = []
-        for activation in Activation.allCases {
-            let (tokens, width) = activation.extent(geometry, chunk: chunk, piece: piece)
-            widths.append(width)
-            offsets.append(plan.reserve((activation == .logits ? logitsTokens : tokens) * width * activation.elementBytes))
-        }
-        let ids = plan.reserve(chunk * 4)
-        let firsts = plan.reserve(firsts(chunk) * 4)
-        let partials = plan.reserve(geometry.heads * mostSplits * (geometry.headDimension + 2) * 4)
-        let routed = piece * (geometry.experts?.used ?? 0) * 4
-        let (choices, weights) = (plan.reserve(routed), plan.reserve(routed))
-        let (sources, rows) = (plan.reserve(routed), plan.reserve(routed))
-        return (plan.bytes, offsets, widths, ids, firsts, partials, choices, weights, sources, rows)
-    }
-
     subscript(_ activation: Activation, _ row: Int = 0) -> UInt64 {
         memory.address
-            + UInt64(offsets[activation.rawValue] + row * widths[activation.rawValue] * activation.elementBytes)
+            + UInt64(plan.offsets[activation.rawValue] + row * width(activation) * activation.elementBytes)
     }
 
-    func width(_ activation: Activation) -> Int { widths[activation.rawValue] }
+    func width(_ activation: Activation) -> Int { plan.widths[activation.rawValue] }
 
-    var ids: UInt64 { memory.address + UInt64(idsAt) }
-    var partials: UInt64 { memory.address + UInt64(partialsAt) }
+    var ids: UInt64 { memory.address + UInt64(plan.ids) }
+    var partials: UInt64 { memory.address + UInt64(plan.partials) }
     /// Of experts: the chosen ones and their weights, [tokens, used]; each row's token; each choice's row.
-    var choices: UInt64 { memory.address + UInt64(choicesAt) }
-    var weights: UInt64 { memory.address + UInt64(weightsAt) }
-    var sources: UInt64 { memory.address + UInt64(sourcesAt) }
-    var rows: UInt64 { memory.address + UInt64(rowsAt) }
+    var choices: UInt64 { memory.address + UInt64(plan.choices) }
+    var weights: UInt64 { memory.address + UInt64(plan.weights) }
+    var sources: UInt64 { memory.address + UInt64(plan.sources) }
+    var rows: UInt64 { memory.address + UInt64(plan.rows) }
 
     /// Where a piece's first position lies.
-    func first(of piece: Range<Int>, chunk: Int) -> UInt64 {
+    func first(of piece: Range<Int>) -> UInt64 {
         // A piece that does not begin where pieces do is the last token.
         let isLast = piece.lowerBound % Self.pieceTokens != 0
-        let slot = isLast ? Self.firsts(self.chunk) - 1 : piece.lowerBound / Self.pieceTokens
-        return memory.address + UInt64(firstsAt + 4 * slot)
+        let slot = isLast ? Self.firsts(chunk) - 1 : piece.lowerBound / Self.pieceTokens
+        return memory.address + UInt64(plan.firsts + MemoryLayout<Int32>.stride * slot)
     }
 
     /// Token ids and first positions, from pinned memory: it must not be written again before the run is done.
@@ -115,13 +110,13 @@ final class DeviceBuffers: Sendable {
         for slot in 0..<slots - 1 { firsts[slot] = Int32(clamping: job.positions.lowerBound + slot * Self.pieceTokens) }
         firsts[slots - 1] = Int32(clamping: job.positions.lowerBound + count - 1)
         try stream.upload(values, to: ids, bytes: 4 * count)
-        try stream.upload(firsts, to: memory.address + UInt64(firstsAt), bytes: 4 * slots)
+        try stream.upload(firsts, to: memory.address + UInt64(plan.firsts), bytes: 4 * slots)
     }
 }
 
 extension CUDAOperations {
     /// What a rank's scratch takes of a device, the workspace of its products included.
     package static func bytes(_ geometry: Geometry, chunk: Int) -> Int {
-        DeviceBuffers.bytes(geometry, chunk: chunk) + (32 << 20)
+        DeviceBuffers.bytes(geometry, chunk: chunk) + MatrixProducts.workspaceBytes
     }
 }

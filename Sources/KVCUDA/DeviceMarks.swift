@@ -2,12 +2,14 @@ import KVModel
 
 /// When a device came to a layer's marks: events of its stream, read when the run is done.
 final class DeviceMarks: @unchecked Sendable {
-    // Sendable by hand: used as its operations are.
+    // Sendable by hand: used by the worker of its operations alone.
     private static let all: [LayerMark] = [.begin, .projected, .received, .sent, .end]
     private let start: DeviceEvent
     private let events: [DeviceEvent]
     private var noted: [Bool]
     private var startTime: UInt64 = 0
+    /// Why a mark could not be noted, the first time.
+    private var failure: CUDAError?
     /// While nothing is to be noted.
     var isOff = false
 
@@ -22,25 +24,31 @@ final class DeviceMarks: @unchecked Sendable {
     /// The stream has nothing to do: what is asked of it now happens now.
     func begin(on stream: DeviceStream) throws(CUDAError) {
         for index in noted.indices { noted[index] = false }
+        failure = nil
         try stream.record(start)
         startTime = monotonicNow()
     }
 
-    func note(_ mark: LayerMark, layer: Int, on stream: DeviceStream) throws(CUDAError) {
+    /// What goes wrong comes out of the next wait, or the report.
+    func note(_ mark: LayerMark, layer: Int, on stream: DeviceStream) {
         guard !isOff, let place = Self.all.firstIndex(of: mark) else { return }
         let index = layer * Self.all.count + place
-        try stream.record(events[index])
-        noted[index] = true
+        do throws(CUDAError) {
+            try stream.record(events[index])
+            noted[index] = true
+        } catch { failure = failure ?? error }
     }
 
-    /// Whether the stream has come to a layer's end; true where that is not noted.
-    func isPassed(_ layer: Int) throws(CUDAError) -> Bool {
+    /// Waits until the stream has come to a layer's end, where that is noted.
+    func wait(for layer: Int, deadline: UInt64, isInterrupted: () -> Bool) throws(CUDAError) {
+        if let failure { throw failure }
         let index = layer * Self.all.count + Self.all.count - 1
-        return isOff || !noted[index] ? true : try events[index].isDone()
+        if noted[index] { try events[index].wait(deadline: deadline, isInterrupted: isInterrupted) }
     }
 
     /// - Throws: when one has not happened yet.
     func report(to recorder: any LayerRecorder) throws(CUDAError) {
+        if let failure { throw failure }
         for index in events.indices where noted[index] {
             let time = try events[index].milliseconds(since: start)
             recorder.record(

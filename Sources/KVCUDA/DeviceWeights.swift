@@ -8,30 +8,26 @@ package final class DeviceWeights: Sendable {
     package let elements: ElementType
     package let context: DeviceContext
     private let memory: DeviceMemory
-    private let layout: Layout
+    private let plan: Plan
 
     /// Where things lie, in bytes, each by its index in the model.
-    private struct Layout: Sendable {
-        private(set) var bytes = 0
+    private struct Plan: Sendable {
+        let bytes: Int
         let matrices, tables, vectors, angles: [Int]
 
         init(_ weights: PlainWeights, rotaries: [Rotary], positions: Int) {
-            var bytes = 0
-            func reserve(_ count: Int) -> Int {
-                defer { bytes += (count + 255) / 256 * 256 }
-                return bytes
-            }
-            matrices = weights.matrices.map { reserve($0.rows * $0.columns * ElementType.bytes) }
-            tables = weights.tables.map { reserve($0.rows * $0.columns * ElementType.bytes) }
-            vectors = weights.vectors.map { reserve($0.count * MemoryLayout<Float>.stride) }
-            angles = rotaries.map { reserve(positions * $0.pairs * 2 * MemoryLayout<Float>.stride) }
-            self.bytes = bytes
+            var layout = Layout(alignment: 256)
+            matrices = weights.matrices.map { layout.reserve($0.rows * $0.columns * ElementType.bytes) }
+            tables = weights.tables.map { layout.reserve($0.rows * $0.columns * ElementType.bytes) }
+            vectors = weights.vectors.map { layout.reserve($0.count * MemoryLayout<Float>.stride) }
+            angles = rotaries.map { layout.reserve(positions * $0.pairs * 2 * MemoryLayout<Float>.stride) }
+            bytes = layout.bytes
         }
     }
 
     /// What the weights, and the angles of so many positions, take of a device.
     package static func bytes(of weights: PlainWeights, rotaries: [Rotary], positions: Int) -> Int {
-        Layout(weights, rotaries: rotaries, positions: positions).bytes
+        Plan(weights, rotaries: rotaries, positions: positions).bytes
     }
 
     /// Allocates and uploads; all the host's cores dequantise.
@@ -44,29 +40,29 @@ package final class DeviceWeights: Sendable {
     ) throws(CUDAError) {
         self.elements = elements
         self.context = context
-        layout = Layout(weights, rotaries: rotaries, positions: positions)
-        memory = try context.allocate(layout.bytes, for: "the weights")
+        plan = Plan(weights, rotaries: rotaries, positions: positions)
+        memory = try context.allocate(plan.bytes, for: "the weights")
         var upload = try Upload(on: context, to: memory.address)
         let type: TensorType = elements == .f16 ? .f16 : .bf16
-        for (matrix, offset) in zip(weights.matrices, layout.matrices) {
+        for (matrix, offset) in zip(weights.matrices, plan.matrices) {
             try upload.rows(matrix.rows, of: matrix.columns * ElementType.bytes, to: offset) { rows, out, scratch in
                 weights.write(rows, of: matrix, as: type, into: out, scratch: &scratch)
             }
             progress(upload.done)
         }
-        for (table, offset) in zip(weights.tables, layout.tables) {
+        for (table, offset) in zip(weights.tables, plan.tables) {
             try upload.rows(table.rows, of: table.columns * ElementType.bytes, to: offset) { rows, out, scratch in
                 weights.write(rows, of: table, as: type, into: out, scratch: &scratch)
             }
             progress(upload.done)
         }
-        for (vector, offset) in zip(weights.vectors, layout.vectors) {
+        for (vector, offset) in zip(weights.vectors, plan.vectors) {
             let values = weights.values(vector)
             try upload.rows(1, of: vector.count * MemoryLayout<Float>.stride, to: offset) { _, out, _ in
                 values.withUnsafeBytes { out.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(out), byteCount: $0.count) }
             }
         }
-        for (rotary, offset) in zip(rotaries, layout.angles) {
+        for (rotary, offset) in zip(rotaries, plan.angles) {
             let angles = Angles([rotary], positions: positions)
             try upload.rows(positions, of: rotary.pairs * 2 * MemoryLayout<Float>.stride, to: offset) { rows, out, _ in
                 let row = rotary.pairs * 2
@@ -77,10 +73,10 @@ package final class DeviceWeights: Sendable {
         try upload.finish()
     }
 
-    func address(_ matrix: Matrix) -> UInt64 { memory.address + UInt64(layout.matrices[matrix.index]) }
-    func address(_ table: Table) -> UInt64 { memory.address + UInt64(layout.tables[table.index]) }
-    func address(_ vector: Vector) -> UInt64 { memory.address + UInt64(layout.vectors[vector.index]) }
-    func angles(_ rotary: Int) -> UInt64 { memory.address + UInt64(layout.angles[rotary]) }
+    func address(_ matrix: Matrix) -> UInt64 { memory.address + UInt64(plan.matrices[matrix.index]) }
+    func address(_ table: Table) -> UInt64 { memory.address + UInt64(plan.tables[table.index]) }
+    func address(_ vector: Vector) -> UInt64 { memory.address + UInt64(plan.vectors[vector.index]) }
+    func angles(_ rotary: Int) -> UInt64 { memory.address + UInt64(plan.angles[rotary]) }
 }
 
 /// Rows on their way to a device: made by all the host's cores into one of two pieces of pinned memory, while the other is copied.
@@ -114,7 +110,7 @@ private struct Upload {
             let rows = first..<min(count, first + most)
             let (memory, event) = pieces[turn]
             turn = 1 - turn
-            try wait(event)
+            try event.wait(deadline: deadline, isInterrupted: { false })
             fill(rows, bytes, memory.base, make)
             try stream.upload(memory.base, to: target + UInt64(offset + first * bytes), bytes: rows.count * bytes)
             try stream.record(event)
@@ -139,11 +135,8 @@ private struct Upload {
         }
     }
 
-    private func wait(_ event: DeviceEvent) throws(CUDAError) {
-        while try !event.isDone() { try stream.synchronise(deadline: monotonicNow() + 60_000_000_000, isInterrupted: { false }) }
-    }
+    func finish() throws(CUDAError) { try stream.synchronise(deadline: deadline, isInterrupted: { false }) }
 
-    func finish() throws(CUDAError) {
-        try stream.synchronise(deadline: monotonicNow() + 60_000_000_000, isInterrupted: { false })
-    }
+    /// Of a wait for one piece's copy.
+    private var deadline: UInt64 { monotonicNow() + 60_000_000_000 }
 }

@@ -24,15 +24,13 @@ package final class CPUOperations: Computation, @unchecked Sendable {
     /// Where the worker notes the layer that it has begun, counted from 1, for those who watch it.
     package var reached: UnsafeMutablePointer<Atomic<UInt32>>?
 
-    private(set) var job = Job()
+    package private(set) var job = Job()
     var hazards = Hazards()
     /// Activations of which each worker has its own.
     var replicated: Hazards.Resources = []
     /// The rows of the last products that are this worker's, by activation.
     var ownRows = [Range<Int>](repeating: 0..<0, count: Activation.allCases.count)
-    /// Tokens (of the chunk) still worked on, and those of the current piece.
-    var active = 0..<0
-    var piece = 0..<0
+    package var chunk = Pieces(of: Arena.pieceTokens)
     /// Units drawn from each of the arena's tickets before the current operation.
     var drawn: [Int]
     /// The current operation's share of each cache.
@@ -64,32 +62,17 @@ package final class CPUOperations: Computation, @unchecked Sendable {
     package func prepare(_ job: Job) {
         self.job = job
         hazards = Hazards()
-        active = 0..<job.positions.count
-        piece = 0..<0
+        chunk = Pieces(of: Arena.pieceTokens)
+        chunk.keep(0..<job.positions.count)
         for index in drawn.indices { drawn[index] = 0 }
     }
 
     // MARK: Pieces
 
-    package var pieces: Int { (active.count + Arena.pieceTokens - 1) / Arena.pieceTokens }
-
-    package var prunesLastLayer: Bool {
-        if case .all = job.logits { false } else { true }
-    }
-
     package func begin(piece index: Int) {
-        let first = active.lowerBound + index * Arena.pieceTokens
-        piece = first..<min(first + Arena.pieceTokens, active.upperBound)
+        chunk.begin(index)
         replicated = []
         hazards.piece()
-    }
-
-    package func keepLogitsTokens() {
-        switch job.logits {
-        case .all: break
-        case .last: active = job.positions.count - 1..<job.positions.count
-        case .none: active = 0..<0
-        }
     }
 
     package func synchronise() throws(Stopped) {
@@ -124,8 +107,7 @@ package final class CPUOperations: Computation, @unchecked Sendable {
     /// Where a token of the chunk lies in a buffer: chunk-wide ones by chunk, the others by piece.
     func row(_ activation: Activation, _ token: Int) -> UnsafeMutablePointer<Float> {
         let buffer = buffer(activation)
-        let wide = activation == .hidden || activation == .query
-        return buffer.floats + (wide ? token : token - piece.lowerBound) * buffer.width
+        return buffer.floats + (activation.isChunkWide ? token : token - piece.lowerBound) * buffer.width
     }
 
     package func compute(_ forward: () throws(Stopped) -> Void) throws(Stopped) { try forward() }

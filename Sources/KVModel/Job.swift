@@ -38,10 +38,52 @@ extension Job {
     }
 }
 
+/// A chunk's tokens, some at a time.
+package struct Pieces: Sendable {
+    private let size: Int
+    /// Tokens (of the chunk) still worked on.
+    private var tokens = 0..<0
+    /// Those of the current piece.
+    package private(set) var piece = 0..<0
+
+    /// - Parameter size: the most tokens of a piece.
+    package init(of size: Int) { self.size = size }
+
+    package var count: Int { (tokens.count + size - 1) / size }
+
+    /// Goes on with these tokens alone; there is no piece yet.
+    package mutating func keep(_ tokens: Range<Int>) { self.tokens = tokens }
+
+    package mutating func begin(_ index: Int) {
+        let first = tokens.lowerBound + index * size
+        piece = first..<min(first + size, tokens.upperBound)
+    }
+}
+
 /// Operations that one worker of a rank runs one job after another with.
 package protocol Computation: Operations {
+    var job: Job { get }
+    var chunk: Pieces { get set }
     /// Sets the next run up.
     func prepare(_ job: Job)
     /// Runs the job: calls `forward`, or repeats what an equal job's call has asked for; returns when all of it is done.
     func compute(_ forward: () throws(Stopped) -> Void) throws(Stopped)
+}
+
+extension Computation {
+    package var pieces: Int { chunk.count }
+    /// Tokens of the chunk.
+    package var piece: Range<Int> { chunk.piece }
+
+    package var prunesLastLayer: Bool {
+        if case .all = job.logits { false } else { true }
+    }
+
+    package func keepLogitsTokens() {
+        switch job.logits {
+        case .all: break
+        case .last: chunk.keep(job.positions.count - 1..<job.positions.count)
+        case .none: chunk.keep(0..<0)
+        }
+    }
 }

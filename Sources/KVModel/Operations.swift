@@ -10,6 +10,9 @@ package enum Activation: Int, Sendable, CaseIterable {
 }
 
 extension Activation {
+    /// It holds a rank's whole chunk, not a piece of it.
+    package var isChunkWide: Bool { self == .hidden || self == .query }
+
     /// Rows and columns of a buffer for chunks and pieces of so many tokens.
     package func extent(_ geometry: Geometry, chunk: Int, piece: Int) -> (rows: Int, width: Int) {
         // Each token's row once for each of its experts.

@@ -45,12 +45,16 @@ package final class Region: @unchecked Sendable {
 }
 
 /// Offsets of parts of a region, each on cache lines of its own.
-struct Layout {
-    private(set) var bytes = 0
+package struct Layout: Sendable {
+    package private(set) var bytes = 0
+    private let alignment: Int
 
-    mutating func reserve(_ count: Int) -> Int {
+    /// - Parameter alignment: of each part, in bytes; on CPUs two cache lines.
+    package init(alignment: Int = 128) { self.alignment = alignment }
+
+    package mutating func reserve(_ count: Int) -> Int {
         let offset = bytes
-        bytes += (count + 127) / 128 * 128
+        bytes += (count + alignment - 1) / alignment * alignment
         return offset
     }
 }

@@ -38,7 +38,7 @@ extension Configuration {
                     if part == "cpu" {
                         devices.append(.cpu)
                     } else if let index = Int(number), (0..<1024).contains(index),
-                        part.hasPrefix("cuda:") || devices.last?.isCUDA == true
+                        part.hasPrefix("cuda:") || devices.last?.index != nil
                     {
                         devices.append(.cuda(index))
                     } else {
@@ -81,7 +81,8 @@ extension Configuration {
 }
 
 extension Configuration.Device {
-    var isCUDA: Bool { self != .cpu }
+    /// Of a CUDA device; nil for the CPUs.
+    var index: Int? { if case .cuda(let index) = self { index } else { nil } }
 }
 
 /// What is asked for, as it can be had.
@@ -108,7 +109,7 @@ package struct DeviceChoice: Sendable {
 
     /// - Throws: `EngineError` (device): a device that is not there, or why CUDA cannot be used.
     package init(_ asked: Configuration.Devices) throws(EngineError) {
-        if case .these(let devices) = asked, !devices.contains(where: \.isCUDA) {
+        if case .these(let devices) = asked, !devices.contains(where: { $0.index != nil }) {
             guard devices == [.cpu] else {
                 throw EngineError(.request, "the device is \(asked): CPU ranks need naming only beside CUDA devices")
             }

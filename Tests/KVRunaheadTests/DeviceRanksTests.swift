@@ -19,6 +19,8 @@ final class DeviceRanksTests: XCTestCase {
         var logits: [Float]
         var rows: [[Float]]
         var ids: [Int32]
+        /// How far the logits of given tokens were behind the best, of the logits' range.
+        var lag: Float
     }
 
     func ranks(_ model: Model, _ devices: String, _ count: Int, context: Int) throws -> Ranks {
@@ -33,7 +35,10 @@ final class DeviceRanksTests: XCTestCase {
             devices: DeviceChoice(configuration.devices), progress: { _ in })
     }
 
-    func outcome(_ team: Ranks, _ tokens: [Int32], partition: Partition? = nil, steps: Int) throws -> Outcome {
+    /// - Parameter given: tokens to decode instead of the best ones.
+    func outcome(
+        _ team: Ranks, _ tokens: [Int32], partition: Partition? = nil, steps: Int, given: [Int32] = []
+    ) throws -> Outcome {
         let geometry = team.model.geometry
         var logits = [Float](repeating: .nan, count: tokens.count * geometry.vocabulary)
         try logits.withUnsafeMutableBufferPointer { _ = try team.prefill(tokens, partition: partition, allLogits: $0.baseAddress) }
@@ -46,11 +51,20 @@ final class DeviceRanksTests: XCTestCase {
                 [false, true].map { cache.floats(layer: layer, value: $0, head: head, positions: tokens.count) }
             }
         }
-        for _ in 0..<steps {
+        var lag = Float(0)
+        for step in 0..<steps {
             ids.append(sampler.next(team.logits))
-            try team.decode(ids[ids.count - 1])
+            let best = ids[step]
+            let next = step < given.count ? given[step] : best
+            if next != best { lag = max(lag, behind(next, best, Array(team.logits))) }
+            try team.decode(next)
         }
-        return Outcome(logits: logits, rows: rows, ids: ids)
+        return Outcome(logits: logits, rows: rows, ids: ids, lag: lag)
+    }
+
+    private func behind(_ token: Int32, _ best: Int32, _ logits: [Float]) -> Float {
+        guard let low = logits.min(), let high = logits.max(), high > low else { return .infinity }
+        return (logits[Int(best)] - logits[Int(token)]) / (high - low)
     }
 
     /// Largest difference, of the second's range.
@@ -70,29 +84,40 @@ final class DeviceRanksTests: XCTestCase {
 
     /// Every architecture on one device, by several ranks on one, and by several devices, against float64 of Hugging Face transformers.
     func testFixtures() throws {
-        for name in Self.fixtures {
-            let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
-            let tokens = try expected.integers("input_ids").map(Int32.init)
-            let truth = try expected.floats("logits_f64")
-            let greedy = try expected.integers("greedy_ids").map(Int32.init)
-            let model = try TestModels.model(try TestModels.fixture(name), .int8)
-            var first: Outcome?
-            for (devices, count) in [("cuda:0", 1), ("cuda:0", 2), ("cuda:0,1,2", 4)] {
-                let team = try ranks(model, devices, count, context: tokens.count + greedy.count)
-                defer { team.shutdown() }
-                let found = try outcome(team, tokens, steps: count == 1 ? greedy.count : 8)
-                let what = "\(name), \(count) ranks on \(devices)"
-                // Weights and inputs of products are float16; 0.004 at most is seen.
-                XCTAssertLessThan(error(found.logits, truth), 0.01, what)
-                XCTAssertGreaterThan(error(found.logits, truth), 0, what)
-                XCTAssertEqual(found.ids, Array(greedy.prefix(found.ids.count)), what)
-                guard let one = first else {
-                    first = found
-                    continue
-                }
-                // A row does not know who computed it.
-                XCTAssertLessThan(error(found.rows.flatMap { $0 }, one.rows.flatMap { $0 }), 1e-3, what)
+        for name in Self.fixtures { try check(name, on: [("cuda:0", 1), ("cuda:0", 2), ("cuda:0,1,2", 4)]) }
+    }
+
+    /// Architectures and variants that the fixtures above do not have, against `Tests/Fixtures/reference/make.py`.
+    func testReference() throws {
+        let folder = Fixtures.repository.appendingPathComponent("Tests/Fixtures/reference")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { !$0.contains(".") }.sorted()
+        XCTAssertGreaterThanOrEqual(names.count, 18)
+        for name in names { try check("reference/\(name)", on: [("cuda:0", 1), ("cuda:0,1", 2)], lag: 0.005) }
+    }
+
+    /// - Parameter lag: of the expected tokens' logits behind the best, of the range: 0 where no two come near each other.
+    private func check(_ name: String, on teams: [(devices: String, count: Int)], lag: Float = 0) throws {
+        let expected = try SafetensorsFile(path: try Fixtures.require("\(name)/expected.safetensors"))
+        let tokens = try expected.integers("input_ids").map(Int32.init)
+        let truth = try expected.floats("logits_f64")
+        let greedy = try expected.integers("greedy_ids").map(Int32.init)
+        let model = try TestModels.model(try TestModels.fixture(name), .int8)
+        var first: Outcome?
+        for (devices, count) in teams {
+            let team = try ranks(model, devices, count, context: tokens.count + greedy.count)
+            defer { team.shutdown() }
+            let found = try outcome(team, tokens, steps: count == 1 ? greedy.count : 8, given: greedy)
+            let what = "\(name), \(count) ranks on \(devices)"
+            // Weights and inputs of products are float16; 0.004 at most is seen.
+            XCTAssertLessThan(error(found.logits, truth), 0.01, what)
+            XCTAssertGreaterThan(error(found.logits, truth), 0, what)
+            XCTAssertLessThanOrEqual(found.lag, lag, what)
+            guard let one = first else {
+                first = found
+                continue
             }
+            // A row does not know who computed it.
+            XCTAssertLessThan(error(found.rows.flatMap { $0 }, one.rows.flatMap { $0 }), 1e-3, what)
         }
     }
 

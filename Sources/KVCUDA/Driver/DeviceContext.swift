@@ -67,7 +67,7 @@ package final class DeviceContext: @unchecked Sendable {
         if bytes > 0 {
             try driver.check("cuMemsetD8Async", driver.fill(memory.address, 0, bytes, zeroing))
             let deadline = monotonicNow() + 60_000_000_000
-            try DeviceStream.wait(driver, zeroing, deadline: deadline, what: "zeroing \(what)", isInterrupted: { false })
+            try driver.poll("cuStreamQuery", "zeroing \(what)", deadline, { false }) { driver.queryStream(zeroing) }
         }
         return memory
     }

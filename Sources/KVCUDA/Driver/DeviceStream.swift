@@ -145,26 +145,8 @@ package final class DeviceStream: @unchecked Sendable {
     /// - Throws: `.deadline`, `.interrupted`, and an error of the work.
     package func synchronise(deadline: UInt64, isInterrupted: () -> Bool) throws(CUDAError) {
         try context.makeCurrent()
-        try Self.wait(
-            driver, handle, deadline: deadline, what: "device \(context.device.index)'s stream", isInterrupted: isInterrupted)
-    }
-
-    static func wait(
-        _ driver: DriverCalls, _ stream: Handle, deadline: UInt64, what: @autoclosure () -> String, isInterrupted: () -> Bool
-    ) throws(CUDAError) {
-        let start = monotonicNow()
-        while true {
-            let status = driver.queryStream(stream)
-            if status == Status.success { return }
-            if status != Status.notReady { throw driver.error("cuStreamQuery", status) }
-            if isInterrupted() { throw CUDAError(.interrupted, "\(what()): interrupted") }
-            let now = monotonicNow()
-            if now >= deadline { throw CUDAError(.deadline, "\(what()): the deadline passed") }
-            let waited = now - start
-            if waited > 100_000 {
-                var sleep = timespec(tv_sec: 0, tv_nsec: waited > 10_000_000 ? 200_000 : 20_000)
-                nanosleep(&sleep, nil)
-            }
+        try driver.poll("cuStreamQuery", "device \(context.device.index)'s stream", deadline, isInterrupted) {
+            driver.queryStream(handle)
         }
     }
 
@@ -249,6 +231,14 @@ package final class DeviceEvent: @unchecked Sendable {
         if status == Status.notReady { return false }
         try driver.check("cuEventQuery", status)
         return true
+    }
+
+    /// Waits until it has happened, as ``DeviceStream/synchronise(deadline:isInterrupted:)`` does.
+    package func wait(deadline: UInt64, isInterrupted: () -> Bool) throws(CUDAError) {
+        try context.makeCurrent()
+        try driver.poll("cuEventQuery", "an event of device \(context.device.index)", deadline, isInterrupted) {
+            driver.queryEvent(handle)
+        }
     }
 
     /// Between two timed events that have happened, to about 0.5 µs.

@@ -122,6 +122,32 @@ struct DriverCalls: @unchecked Sendable {
         if status != Status.success { throw error("\(call)", status) }
     }
 
+    /// Asks until the status is no longer "not ready": for some 100 µs at once, then between sleeps of 20 µs, at last of 200 µs.
+    ///
+    /// - Parameters:
+    ///   - what: is waited for, as the error names it.
+    ///   - deadline: nanoseconds of CLOCK_MONOTONIC.
+    ///   - isInterrupted: asked with every look.
+    /// - Throws: `.deadline`, `.interrupted`, and what the query answers.
+    func poll(
+        _ call: StaticString, _ what: @autoclosure () -> String, _ deadline: UInt64, _ isInterrupted: () -> Bool,
+        _ query: () -> Int32
+    ) throws(CUDAError) {
+        let start = monotonicNow()
+        while true {
+            let status = query()
+            if status != Status.notReady { return try check(call, status) }
+            if isInterrupted() { throw CUDAError(.interrupted, "\(what()): interrupted") }
+            let now = monotonicNow()
+            if now >= deadline { throw CUDAError(.deadline, "\(what()): the deadline passed") }
+            let waited = now - start
+            if waited > 100_000 {
+                var sleep = timespec(tv_sec: 0, tv_nsec: waited > 10_000_000 ? 200_000 : 20_000)
+                nanosleep(&sleep, nil)
+            }
+        }
+    }
+
     func error(_ call: String, _ status: Int32) -> CUDAError {
         var name: UnsafePointer<CChar>?
         var text: UnsafePointer<CChar>?

@@ -7,7 +7,7 @@ package final class MatrixProducts: @unchecked Sendable {
     private var plans: [Shape: Plan] = [:]
 
     /// What NVIDIA advises for Hopper.
-    private static let workspaceBytes = 32 << 20
+    static let workspaceBytes = 32 << 20
     /// Shapes kept; beyond that all are forgotten.
     private static let shapesKept = 4096
 

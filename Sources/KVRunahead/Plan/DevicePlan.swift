@@ -4,8 +4,8 @@ import KVModel
 
 /// What a configuration takes of one CUDA device's memory, known before anything is loaded.
 package struct DevicePlan: Sendable {
-    package let device: Configuration.Device
-    package let name: String
+    let index: Int
+    let name: String
     /// Bytes: of the weights and angles, of the KV-cache, of its ranks' scratch.
     package let weights: Int
     package let cache: Int
@@ -14,11 +14,26 @@ package struct DevicePlan: Sendable {
 
     package var total: Int { weights + cache + scratch }
 
-    /// - Parameter ranks: that share the device.
-    /// - Throws: `CUDAError` where the device does not say how much is free.
-    init(_ model: Model, ranks: Int, context positions: Int, on context: DeviceContext) throws(CUDAError) {
+    /// Of each device that ranks are on.
+    /// - Parameter ranks: each one's device.
+    /// - Throws: `EngineError` (device) where one cannot be used, or does not say how much is free.
+    static func all(
+        _ model: Model, ranks: [Configuration.Device], context: Int, on cuda: CUDA
+    ) throws(EngineError) -> [DevicePlan] {
+        var plans: [DevicePlan] = []
+        do throws(CUDAError) {
+            for index in Set(ranks.compactMap(\.index)).sorted() {
+                plans.append(
+                    try DevicePlan(
+                        model, ranks: ranks.count { $0.index == index }, context: context, on: try cuda.context(index)))
+            }
+        } catch { throw EngineError(error) }
+        return plans
+    }
+
+    private init(_ model: Model, ranks: Int, context positions: Int, on context: DeviceContext) throws(CUDAError) {
         let geometry = model.geometry
-        device = .cuda(context.device.index)
+        index = context.device.index
         name = context.device.name
         weights = DeviceWeights.bytes(of: PlainWeights(model.weights), rotaries: geometry.rotaries, positions: positions)
         cache = KVCache.bytes(geometry, type: .f16, capacity: positions)
@@ -29,7 +44,8 @@ package struct DevicePlan: Sendable {
     package var text: String {
         let parts =
             "weights \(MemoryPlan.text(weights)), KV-cache \(MemoryPlan.text(cache)), scratch \(MemoryPlan.text(scratch))"
-        return "\(device) (\(name)) needs \(MemoryPlan.text(total)) (\(parts)) and has \(MemoryPlan.text(free)) free"
+        return
+            "\(Configuration.Device.cuda(index)) (\(name)) needs \(MemoryPlan.text(total)) (\(parts)) and has \(MemoryPlan.text(free)) free"
     }
 
     /// - Throws: `EngineError` (memory) with the plan.
@@ -41,19 +57,10 @@ package struct DevicePlan: Sendable {
 
 extension Opening {
     /// Of each device that ranks are on.
-    /// - Throws: `EngineError` (device).
+    /// - Throws: `EngineError` (request, device).
     package func devicePlans() throws(EngineError) -> [DevicePlan] {
         guard let cuda = devices.cuda else { return [] }
         let ranks = try devices.shared(by: placement.ranks.count)
-        var plans: [DevicePlan] = []
-        do {
-            for device in Set(ranks).sorted(by: { "\($0)" < "\($1)" }) {
-                guard case .cuda(let index) = device else { continue }
-                plans.append(
-                    try DevicePlan(
-                        model, ranks: ranks.count { $0 == device }, context: contextLength, on: try cuda.context(index)))
-            }
-        } catch { throw DeviceRanks.error(error) }
-        return plans
+        return try DevicePlan.all(model, ranks: ranks, context: contextLength, on: cuda)
     }
 }

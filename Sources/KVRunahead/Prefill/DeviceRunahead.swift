@@ -111,10 +111,10 @@ final class DeviceRunahead: Attention, @unchecked Sendable {
     }
 
     private func move(_ ask: (Int) throws(CUDAError) -> Void) throws(EngineError) {
-        do {
+        do throws(CUDAError) {
             for layer in 0..<image.geometry.layers { try ask(layer) }
             try operations.stream.synchronise(deadline: state.deadline, isInterrupted: { false })
-        } catch { throw DeviceRanks.error(error) }
+        } catch { throw EngineError(error) }
     }
 
     /// Both compute on the same rows.

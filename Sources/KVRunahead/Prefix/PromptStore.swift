@@ -46,8 +46,8 @@ package final class PromptStore {
     /// Where it is too large by itself, or there is no memory, it is not kept.
     /// - Complexity: one copy of the rows.
     package func keep(_ tokens: [Int32], of cache: KVCache) {
+        guard hasRoom(for: tokens.count, of: cache) else { return }
         let bytes = Self.bytes(cache, tokens.count)
-        guard !tokens.isEmpty, bytes <= limit else { return }
         if let same = entries.firstIndex(where: { $0.tokens.starts(with: tokens) }) { return use(same) }
         entries.removeAll { tokens.starts(with: $0.tokens) }
         while self.bytes + bytes > limit { entries.removeFirst() }

@@ -35,37 +35,30 @@ final class DeviceRanks: Sendable {
         self.devices = devices
         let plain = PlainWeights(model.weights)
         let geometry = model.geometry
-        let indices = Set(devices.compactMap { if case .cuda(let index) = $0 { index } else { nil } }).sorted()
-        let total = Double(
-            max(1, DeviceWeights.bytes(of: plain, rotaries: geometry.rotaries, positions: context) * indices.count))
+        // Every device is asked before anything is loaded on one.
+        let plans = try DevicePlan.all(model, ranks: devices, context: context, on: cuda)
+        for plan in plans { try plan.check() }
+        let total = Double(max(1, plans.reduce(0) { $0 + $1.weights }))
         var places: [Int: Place] = [:]
-        do {
-            for (turn, index) in indices.enumerated() {
-                let device = try cuda.context(index)
-                try DevicePlan(model, ranks: devices.count { $0 == .cuda(index) }, context: context, on: device).check()
+        do throws(CUDAError) {
+            for (turn, plan) in plans.enumerated() {
+                let device = try cuda.context(plan.index)
                 // Kernels first: an error of theirs comes before the long upload.
                 let kernels = try DeviceKernels(
                     device, elements: Self.elements(plain), cache: .f16, headDimension: geometry.headDimension)
                 let cache = try DeviceCache(geometry, capacity: context, on: device)
                 let weights = try DeviceWeights(
                     plain, rotaries: geometry.rotaries, positions: context, as: Self.elements(plain), on: device
-                ) { progress((Double($0) + total / Double(indices.count) * Double(turn)) / total) }
-                places[index] = Place(weights: weights, cache: cache, kernels: kernels)
+                ) { progress(Double(turn * plan.weights + $0) / total) }
+                places[plan.index] = Place(weights: weights, cache: cache, kernels: kernels)
             }
-        } catch let error as EngineError { throw error } catch {
-            throw Self.error(error)
-        }
+        } catch { throw EngineError(error) }
         self.places = places
-    }
-
-    static func error(_ error: any Error) -> EngineError {
-        guard let cuda = error as? CUDAError else { return EngineError(.device, "\(error)") }
-        return EngineError(cuda.code == .memory ? .memory : .device, cuda.description)
     }
 
     /// Nil for a rank on CPUs.
     func place(of rank: Int) -> Place? {
-        if case .cuda(let index) = devices[rank] { places[index] } else { nil }
+        devices[rank].index.flatMap { places[$0] }
     }
 
     /// The way from one rank to another, where both are on devices.
@@ -85,9 +78,9 @@ final class DeviceRanks: Sendable {
 
     /// Waits until no copy of an ended run is under way.
     func settle(deadline: UInt64) throws(EngineError) {
-        do {
+        do throws(CUDAError) {
             for handoff in handoffs.withLock({ Array($0.values) }) { try handoff.settle(deadline: deadline) }
-        } catch { throw Self.error(error) }
+        } catch { throw EngineError(error) }
     }
 }
 
@@ -115,4 +108,8 @@ final class SupervisedRun: DeviceRun {
         }
         return Stopped()
     }
+}
+
+extension EngineError {
+    init(_ error: CUDAError) { self.init(error.code == .memory ? .memory : .device, error.description) }
 }

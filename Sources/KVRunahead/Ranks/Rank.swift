@@ -149,11 +149,11 @@ final class Rank: @unchecked Sendable {
             // Logits and progress only: its pages come with the first touch.
             arena = try Arena(geometry, weights: common.model.weights, chunk: common.context, context: common.context, workers: 1)
         } catch { throw EngineError(.memory, error.description) }
-        do {
+        do throws(CUDAError) {
             operations = try CUDAOperations(
                 weights: place.weights, geometry: geometry, cache: place.cache, kernels: place.kernels, host: arena,
                 chunk: common.context, run: run)
-        } catch { throw DeviceRanks.error(error) }
+        } catch { throw EngineError(error) }
         operations.recorder = record
         operations.reached = common.watch.layer(index)
         runahead = RunaheadAttention(rank: index, cache: cache, record: record, state: common.state)

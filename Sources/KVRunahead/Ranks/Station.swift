@@ -140,7 +140,7 @@ final class Station: @unchecked Sendable {
                 connections.gather(rank, book)
             } else {
                 do { try connections.join(rank, book) } catch {
-                    state.fail(DeviceRanks.error(error))
+                    state.fail(EngineError(error))
                     return
                 }
             }
