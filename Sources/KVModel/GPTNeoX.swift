@@ -10,7 +10,9 @@ package struct GPTNeoX: TransformerArchitecture {
     package init(_ file: GGUFFile, weights: Weights) throws(ModelError) {
         var reader = try TransformerReader(file, weights, norm: .layer, pairing: .halves)
         if try reader.keys.bool("use_parallel_residual", default: true) { reader.arrangement = .parallel }
-        reader.feedForward = .plain(.gelu)
+        // Folders alone tell.
+        let nonlinearity = try reader.keys.string("hidden_act", default: "gelu")
+        reader.feedForward = .plain(nonlinearity == "gelu_fast" ? .geluTanh : .gelu)
         transformer = try reader.transformer()
     }
 }

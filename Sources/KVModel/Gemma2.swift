@@ -11,8 +11,8 @@ package struct Gemma2: TransformerArchitecture {
         reader.setGemma()
         reader.setGemmaScale(ofLayers: 46)
         reader.normPlaces = .both
-        reader.geometry.attentionSoftcap = try reader.keys.float("attn_logit_softcapping", default: 50)
-        reader.logits.softcap = try reader.keys.float("final_logit_softcapping", default: 30)
+        reader.geometry.attentionSoftcap = try reader.keys.floatOrZero("attn_logit_softcapping", default: 50)
+        reader.logits.softcap = try reader.keys.floatOrZero("final_logit_softcapping", default: 30)
         try reader.slide { $0 % 2 == 0 }
         transformer = try reader.transformer()
     }

@@ -26,11 +26,22 @@ final class HyperparameterReader {
 
     // MARK: Values
 
-    /// An integer in 1 ... limit.
+    /// An integer in 1 ... limit; a list of one for each layer counts as one if they are equal.
     func integer(_ key: String, default fallback: Int? = nil, limit: Int = 1 << 24) throws(ModelError) -> Int {
-        let value = try value(key, fallback, file.metadata.integer)
+        let value = if let same = try equal(key) { same } else { try value(key, fallback, file.metadata.integer) }
         guard (1...limit).contains(value) else { throw bad(key, "\(value)", "it must be 1 to \(limit)") }
         return value
+    }
+
+    private func equal(_ key: String) throws(ModelError) -> Int? {
+        guard case .array(let array)? = file.metadata["\(prefix).\(key)"] else { return nil }
+        read.insert(key)
+        let values = array.integers()
+        guard let first = values.first, values.count == array.count, values.allSatisfy({ $0 == first }) else {
+            throw ModelError(
+                .unsupported, "\(file.path): \(prefix).\(key) is not the same number for all layers, which is not supported")
+        }
+        return first
     }
 
     /// An integer in 0 ... limit, 0 where there is none.
@@ -51,6 +62,11 @@ final class HyperparameterReader {
     func float(_ key: String, orZero fallback: Float) throws(ModelError) -> Float {
         let value = try value(key, 0, file.metadata.float)
         return value == 0 ? fallback : try float(key)
+    }
+
+    /// A number above 0, or 0 for none.
+    func floatOrZero(_ key: String, default fallback: Double) throws(ModelError) -> Float {
+        try value(key, fallback, file.metadata.float) == 0 ? 0 : try float(key, default: fallback)
     }
 
     func bool(_ key: String, default fallback: Bool) throws(ModelError) -> Bool {

@@ -20,7 +20,8 @@ extension FolderArchitecture {
     /// Granite 4's small models, hybrids by their class alone.
     @Sendable static func graniteHybridKeys(_ keys: inout FolderKeys) throws(GGUFError) {
         let types = try keys.config.optionalStrings("layer_types") ?? []
-        guard !types.isEmpty, types.allSatisfy({ $0 == "attention" }) else {
+        // As transformers 4 and 5 write it.
+        guard !types.isEmpty, types.allSatisfy({ ["attention", "full_attention"].contains($0) }) else {
             throw keys.config.fail(.unsupported, "field layer_types: only layers of attention are supported")
         }
         if let experts = try keys.config.optionalCount("num_local_experts"), experts > 0 {
@@ -85,8 +86,10 @@ extension FolderArchitecture {
     @Sendable static func gemma2Keys(_ keys: inout FolderKeys) throws(GGUFError) {
         try keys.config.require("hidden_activation", ["gelu_pytorch_tanh"])
         try keys.decoder()
-        keys.set("attn_logit_softcapping", try keys.config.optionalNumber("attn_logit_softcapping"))
-        keys.set("final_logit_softcapping", try keys.config.optionalNumber("final_logit_softcapping"))
+        for name in ["attn_logit_softcapping", "final_logit_softcapping"] {
+            // Null is no cap; without the field it is the usual one.
+            keys.set(name, keys.config.isNull(name) ? 0 : try keys.config.optionalNumber(name))
+        }
         try keys.slidingWindow(every: 2)
         try keys.gemmaScale()
     }
@@ -178,7 +181,9 @@ extension FolderArchitecture {
 
     @Sendable static func neoxKeys(_ keys: inout FolderKeys) throws(GGUFError) {
         let config = keys.config
-        try config.require("hidden_act", ["gelu"])
+        // GPT-NeoX 20B's is the tanh form, of which GGUF files do not tell.
+        try config.require("hidden_act", ["gelu", "gelu_fast"])
+        keys.set("hidden_act", try config.optionalString("hidden_act") ?? "gelu")
         keys.set("context_length", try config.integer("max_position_embeddings"))
         keys.set("embedding_length", try config.integer("hidden_size"))
         keys.set("block_count", try config.integer("num_hidden_layers"))

@@ -170,6 +170,8 @@ struct ModelConfiguration {
         return nil
     }
 
+    func isNull(_ name: String) -> Bool { fields[name] == .null }
+
     func has(_ name: String, rope: Bool = false) -> Bool { value([name], in: rope) != nil }
 
     /// The model's class, of which there is one.
