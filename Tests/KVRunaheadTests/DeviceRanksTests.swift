@@ -64,7 +64,8 @@ final class DeviceRanksTests: XCTestCase {
 
     private func behind(_ token: Int32, _ best: Int32, _ logits: [Float]) -> Float {
         guard let low = logits.min(), let high = logits.max(), high > low else { return .infinity }
-        return (logits[Int(best)] - logits[Int(token)]) / (high - low)
+        let gap = (logits[Int(best)] - logits[Int(token)]) / (high - low)
+        return gap.isNaN ? .infinity : gap
     }
 
     /// Largest difference, of the second's range.
@@ -112,6 +113,7 @@ final class DeviceRanksTests: XCTestCase {
             XCTAssertLessThan(error(found.logits, truth), 0.01, what)
             XCTAssertGreaterThan(error(found.logits, truth), 0, what)
             XCTAssertLessThanOrEqual(found.lag, lag, what)
+            if lag == 0 { XCTAssertEqual(found.ids, Array(greedy.prefix(found.ids.count)), what) }
             guard let one = first else {
                 first = found
                 continue

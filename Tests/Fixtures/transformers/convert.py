@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """NAME/model.gguf of the models beside it, as llama.cpp's own converter makes it (`conversion` and `gguf-py` of its repository).
 
-Left out are models whose file would not say what they compute (windows, scales and norms that GGUF has no key for there). The vocabulary is a list
-of names: these models have no tokenizer. Made with the llama.cpp in llama-cpp-python 0.3.36:
+Left out are models that it refuses, and those whose file would not say what they compute (windows, scales and norms that GGUF has no key for
+there). The vocabulary is a list of names: these models have no tokenizer. Made with the llama.cpp in llama-cpp-python 0.3.36:
 
     python3 convert.py LLAMA_CPP [NAME ...]
 """
@@ -18,7 +18,7 @@ import torch
 from conversion import get_model_class
 from conversion.base import ModelBase
 
-LOSSY = {
+LEFT_OUT = {
     "command-r-plus", "gemma2", "gemma2-uncapped", "gemma3", "gptneox-sequential", "mistral-window", "mixtral", "qwen2moe-normed",
     "qwen3moe-some-dense", "stablelm-parallel", "starcoder2",
 }
@@ -47,7 +47,7 @@ def vocabulary(model):
 ModelBase.load_hparams = staticmethod(hyperparameters)
 logging.disable(logging.WARNING)
 for name in sys.argv[2:] or sorted(path.parent.name for path in here.glob("*/config.json")):
-    if name in LOSSY:
+    if name in LEFT_OUT:
         continue
     folder = here / name
     kind = get_model_class(hyperparameters(folder)["architectures"][0], mmproj=False)
