@@ -55,15 +55,6 @@ struct Command {
         status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
     }
 
-    /// What a command that times chunks does in the end: on a busy machine the timings may be nonsense, and are then refused.
-    static func timed(_ run: () throws -> Command) throws -> Command {
-        for _ in 0..<5 {
-            let command = try run()
-            if command.status != 1 || !command.error.contains("did not tell") { return command }
-        }
-        return try run()
-    }
-
     /// The default model, where it is cached; in CI it must be.
     static func standardModel() throws -> String {
         let environment = ProcessInfo.processInfo.environment

@@ -76,13 +76,11 @@ final class DeviceCommandTests: XCTestCase {
     /// The planner times chunks by the devices' own clocks.
     func testPlan() throws {
         let folder = try Folder()
-        let run = try Command.timed {
-            try Command(
-                [
-                    "plan", "--synthetic", "llama-7b,layers=4,width=256,heads=4,ffn=512,vocab=256", "--simulate", "--ranks", "2,4",
-                    "--lengths", "256,512", "--device", "cuda:0", "--plans", folder.path,
-                ], environment: try CUDAEmulator.environment())
-        }
+        let run = try Command(
+            [
+                "plan", "--synthetic", "llama-7b,layers=4,width=256,heads=4,ffn=512,vocab=256", "--simulate", "--ranks", "2,4",
+                "--lengths", "256,512", "--device", "cuda:0", "--plans", folder.path,
+            ], environment: try CUDAEmulator.environment())
         XCTAssertEqual(run.status, 0, run.error)
         XCTAssertTrue(run.output.contains("query-key pair"), run.output)
         XCTAssertEqual(run.output.split(separator: "\n").filter { $0.hasPrefix("| 4 | 512 |") }.count, 1, run.output)

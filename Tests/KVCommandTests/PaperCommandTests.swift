@@ -21,8 +21,7 @@ final class PaperCommandTests: XCTestCase {
 
     func testReport() throws {
         let folder = try Folder()
-        // Another attempt goes on from where one ended.
-        let done = try Command.timed { try paper(folder.path) }
+        let done = try paper(folder.path)
         XCTAssertEqual(done.status, 0, done.error)
         let text = try String(contentsOfFile: folder.path + "/PAPER.md", encoding: .utf8)
         for word in [

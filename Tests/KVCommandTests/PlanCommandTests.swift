@@ -80,14 +80,12 @@ final class PlanCommandTests: XCTestCase {
 
     func testSimulate() throws {
         let folder = try Folder()
-        let command = try Command.timed {
-            try plan(
+        let command = try plan(
+            folder.path,
+            [
+                "--simulate", "--ranks", "8,16", "--lengths", "4096,8192", "--link", "10GB/s,5us", "--layers", "32", "--svg",
                 folder.path,
-                [
-                    "--simulate", "--ranks", "8,16", "--lengths", "4096,8192", "--link", "10GB/s,5us", "--layers", "32", "--svg",
-                    folder.path,
-                ])
-        }
+            ])
         XCTAssertEqual(command.status, 0, command.error)
         for word in ["Simulated, not measured", "32 layers", "Link 10 GB/s, 5 µs", "| 8 | 4096 |", "| 16 | 8192 |"] {
             XCTAssertTrue(command.output.contains(word), "no \(word) in: \(command.output)")

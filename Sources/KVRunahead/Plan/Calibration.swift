@@ -23,7 +23,7 @@ extension Ranks {
     /// - Parameters:
     ///   - share: a prompt's tokens, and the share of its expected time that this may take; nil: the limit.
     ///   - limit: seconds; more of them tell the cost of a query-key pair better, from longer chunks.
-    /// - Returns: nil where the timings tell nothing.
+    /// - Returns: nil of a model of one layer: only layers before the last one are timed.
     package func calibrate(
         share: (tokens: Int, part: Double)? = nil, limit most: Double = Ranks.calibrationLimit,
         progress: (Double) -> Void = { _ in }
@@ -39,8 +39,8 @@ extension Ranks {
         var counts = [min(64 * alone.count, longest)]
         while let last = counts.last, last < longest, counts.count < 4 { counts.append(min(longest, 4 * last)) }
         var secondsPerLayer = [Double](repeating: 0, count: counts.count)
-        // Twice, if there is time: a short disturbance then hits one of both only.
-        for pass in 0..<2 {
+        // Twice, if there is time: a short disturbance then hits one of both only. More often where that takes no time at all.
+        for pass in 0..<8 where pass < 2 || left() > 0.95 * limit {
             for (index, count) in counts.enumerated() {
                 // Two layers at the least must fit.
                 let perLayer = pass > 0 ? secondsPerLayer[index] : Self.expected(secondsPerLayer[..<index])

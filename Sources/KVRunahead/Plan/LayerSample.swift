@@ -81,46 +81,50 @@ package struct LayerShape: Sendable {
         self.rowBytes = rowBytes
         self.tokensPerPair = tokensPerPair
     }
-
-    /// Attention's multiplications take between a third and ten times as long as those of products, on whatever kernels: costs beyond
-    /// that were disturbed.
-    func allows(_ costs: LayerCosts) -> Bool {
-        guard costs.pair > 0 else { return false }
-        let ratio = (costs.project + costs.rest) / costs.pair / tokensPerPair
-        return ratio > 0.1 && ratio < 3
-    }
 }
 
 extension LayerCosts {
-    /// Least squares over samples of chunks of different length or place.
+    /// Least squares over samples of chunks of different length or place; short ones leave what a pair takes to the model's shape.
     /// - Parameter copies: links copy bytes, so that sending takes time by the byte.
-    /// - Returns: nil where the samples do not tell, or tell nonsense.
+    /// - Returns: nil without samples.
     package init?(fitting samples: [LayerSample], shape: LayerShape, copies: Bool) {
         let usable = samples.filter { $0.tokens > 0 && $0.before > 0 && $0.after > 0 }
-        // One chunk alone cannot tell tokens from pairs.
-        guard Set(usable.map { [$0.tokens, $0.prefix] }).count >= 2,
-            let before = LeastSquares.nonNegative(usable.map { ([1, Double($0.tokens)], $0.before) }),
-            let after = LeastSquares.nonNegative(
-                usable.map { sample in
-                    let n = Double(sample.tokens)
-                    return ([1, n, n * (Double(sample.prefix) + n / 2)], sample.after)
-                }),
-            before[1] > 0, after[1] > 0
+        let rows = usable.map { LeastSquares.Row(columns: [1, Double($0.tokens)], value: $0.before) }
+        guard let before = LeastSquares.nonNegative(rows, keeping: 1),
+            let after = Self.after(usable, project: before[1], shape: shape)
         else { return nil }
         self.init(layers: shape.layers, project: before[1], rest: after[1], pair: after[2], rowBytes: shape.rowBytes)
         overhead = Overhead(before: before[0], after: after[0])
         let lasts = usable.compactMap { sample in sample.beforeLast.map { (sample.tokens, $0) } }.filter { $0.1 > 0 }
-        if let last = LeastSquares.nonNegative(lasts.map { ([Double($0.0)], max(1e-9, $0.1 - before[0])) }) {
+        if let last = LeastSquares.nonNegative(lasts.map { .init(columns: [Double($0.0)], value: max(1e-9, $0.1 - before[0])) }) {
             projectLast = min(last[0], project)
         }
         if copies {
             let sends = usable.compactMap { sample in
-                sample.send.map { (columns: [1, Double(sample.prefix + sample.tokens) * rowBytes], value: max($0, 1e-9)) }
+                sample.send.map {
+                    LeastSquares.Row(columns: [1, Double(sample.prefix + sample.tokens) * rowBytes], value: max($0, 1e-9))
+                }
             }
             if let link = LeastSquares.nonNegative(sends) { self.link = LinkCosts(latency: link[0], copy: link[1], lead: 2) }
         } else {
             link.latency = usable.compactMap(\.send).median ?? 0
         }
-        guard isSensible, shape.allows(self) else { return nil }
+        guard isSensible else { return nil }
+    }
+
+    /// Seconds after the hand-over: of any chunk, of a token, of a pair.
+    private static func after(_ samples: [LayerSample], project: Double, shape: LayerShape) -> [Double]? {
+        let rows = samples.map { sample in
+            let tokens = Double(sample.tokens)
+            return LeastSquares.Row(columns: [1, tokens, tokens * (Double(sample.prefix) + tokens / 2)], value: sample.after)
+        }
+        let alone = rows.map { LeastSquares.Row(columns: Array($0.columns.prefix(2)), value: $0.value) }
+        guard let token = LeastSquares.nonNegative(alone, keeping: 1)?[1] else { return nil }
+        // What a pair takes if its multiplications are as quick as the token's. This is a guess, right to a factor of some, where timings
+        // are right to some per cent; so chunks long enough to tell outweigh it by far.
+        let guess = (project + token) / shape.tokensPerPair
+        let told = LeastSquares.nonNegative(rows + [.init(columns: [0, 0, 1 / guess], value: 1, weight: 0.03)], keeping: 1)
+        // Less than nothing is told where the first rank's CPU is a slow one.
+        return told.map { [$0[0], $0[1], $0[2] > 0 ? $0[2] : guess] }
     }
 }

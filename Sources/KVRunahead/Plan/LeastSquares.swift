@@ -1,26 +1,40 @@
 /// Small systems of weighted least squares.
 enum LeastSquares {
+    /// The columns' entries, and the value that they should add up to, which must be above 0.
+    struct Row {
+        var columns: [Double]
+        var value: Double
+        /// How sure the value is, beside the other rows'.
+        var weight = 1.0
+    }
+
     /// The factors, none below 0, with which the columns add up to the values best; relative errors count.
     ///
     /// Columns that the rows cannot tell apart, or that would be negative, are left out (0), the first ones first.
-    /// - Parameter rows: the columns' entries and the value, which must be above 0.
-    static func nonNegative(_ rows: [(columns: [Double], value: Double)]) -> [Double]? {
+    /// - Parameters:
+    ///   - kept: a column that stays, as long as there is another one that can go instead.
+    static func nonNegative(_ rows: [Row], keeping kept: Int? = nil) -> [Double]? {
         guard let width = rows.first?.columns.count else { return nil }
         var used = Array(0..<width)
+        func leaveOut(_ column: Int) {
+            let left = column == kept ? used.first { $0 != kept } ?? column : column
+            used.removeAll { $0 == left }
+        }
         while !used.isEmpty {
             var normal = [[Double]](repeating: [Double](repeating: 0, count: used.count + 1), count: used.count)
             // Columns of like size, so that the pivot test means the same for all.
             let scales = used.map { column in rows.reduce(0) { max($0, abs($1.columns[column]) / $1.value) } }
             for row in rows where row.value > 0 {
-                let entries = zip(used, scales).map { $1 > 0 ? row.columns[$0] / row.value / $1 : 0 } + [1]
+                let columns = zip(used, scales).map { $1 > 0 ? row.columns[$0] / row.value / $1 : 0 }
+                let entries = (columns + [1]).map { row.weight * $0 }
                 for i in used.indices { for j in entries.indices { normal[i][j] += entries[i] * entries[j] } }
             }
             guard let solution = solve(normal) else {
-                used.removeFirst()
+                leaveOut(used[0])
                 continue
             }
             if let worst = solution.indices.min(by: { solution[$0] < solution[$1] }), solution[worst] < 0 {
-                used.remove(at: worst)
+                leaveOut(used[worst])
                 continue
             }
             var factors = [Double](repeating: 0, count: width)

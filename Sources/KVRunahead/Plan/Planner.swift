@@ -43,7 +43,7 @@ package final class Planner: @unchecked Sendable {
     /// - Parameters:
     ///   - prefix: positions before these tokens that are computed already: tables know no such prompts, the cost model does.
     ///   - calibrate: times chunks; its argument is the share of the prompt's expected time that it may take, nil: as much as it
-    ///     needs. Returns nil where the timings tell nothing.
+    ///     needs. Returns nil where nothing can be timed.
     /// - Throws: `EngineError` (request) where a table is asked for that is not there, and what `calibrate` throws.
     package func sizes(
         _ partition: Partition, _ tokens: Int, behind prefix: Int = 0, ranks: Int,
@@ -105,8 +105,7 @@ package final class Planner: @unchecked Sendable {
         if let measured {
             learned(measured)
         } else if share == nil {
-            notices.append(
-                "partition: the timings of a few chunks did not tell what tokens cost" + (costs == nil ? "; chunks are even" : ""))
+            notices.append("partition: chunks are even, as what tokens cost cannot be timed on one layer")
         }
         if share == nil { isCalibrated = true }
     }
