@@ -208,8 +208,8 @@ final class ModelledPartitionTests: XCTestCase {
             LayerCosts(fitting: [sample(1024, 0), sample(1024, 1024)], shape: shape, copies: false))
         XCTAssertEqual(pair.rest, costs.rest, accuracy: 0.1 * costs.rest)
         XCTAssertEqual(pair.pair, costs.pair, accuracy: 0.2 * costs.pair)
-        // Attention that takes a hundred times what its multiplications say is believed where long chunks tell it.
-        let slow = LayerShape(layers: 24, rowBytes: 1024, tokensPerPair: 400_000)
+        // Attention that takes ten times what its multiplications say is believed where long chunks tell it.
+        let slow = LayerShape(layers: 24, rowBytes: 1024, tokensPerPair: 40_000)
         let told = try XCTUnwrap(LayerCosts(fitting: samples, shape: slow, copies: false))
         XCTAssertEqual(told.pair, costs.pair, accuracy: 0.04 * costs.pair)
         XCTAssertNil(LayerCosts(fitting: [], shape: shape, copies: false))

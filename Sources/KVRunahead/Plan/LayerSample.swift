@@ -120,10 +120,10 @@ extension LayerCosts {
         }
         let alone = rows.map { LeastSquares.Row(columns: Array($0.columns.prefix(2)), value: $0.value) }
         guard let token = LeastSquares.nonNegative(alone, keeping: 1)?[1] else { return nil }
-        // What a pair takes if its multiplications are as quick as the token's. This is a guess, right to a factor of some, where timings
-        // are right to some per cent; so chunks long enough to tell outweigh it by far.
+        // What a pair takes if its multiplications are as quick as the token's: a guess, right to within a small factor where timings are
+        // right to a per cent or so. Chunks long enough to tell outweigh it by far.
         let guess = (project + token) / shape.tokensPerPair
-        let told = LeastSquares.nonNegative(rows + [.init(columns: [0, 0, 1 / guess], value: 1, weight: 0.03)], keeping: 1)
+        let told = LeastSquares.nonNegative(rows + [.init(columns: [0, 0, 1 / guess], value: 1, weight: 0.01)], keeping: 1)
         // Less than nothing is told where the first rank's CPU is a slow one.
         return told.map { [$0[0], $0[1], $0[2] > 0 ? $0[2] : guess] }
     }
