@@ -25,8 +25,9 @@ final class DeviceMarks: @unchecked Sendable {
     func begin(on stream: DeviceStream) throws(CUDAError) {
         for index in noted.indices { noted[index] = false }
         failure = nil
-        try stream.record(start)
+        // Before the event, as a worker may be interrupted between the two: nothing seems to happen later than it did.
         startTime = monotonicNow()
+        try stream.record(start)
     }
 
     /// What goes wrong comes out of the next wait, or the report.

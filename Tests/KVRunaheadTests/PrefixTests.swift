@@ -73,8 +73,19 @@ final class PrefixTests: XCTestCase {
         XCTAssertEqual(try team.prefill(prompt, strategy: .sequential, reuses: true).reused, 59)
         XCTAssertEqual(try team.prefill(prompt, partition: .ratios([1, 3]), reuses: true).reused, 59)
         // A cancelled prompt leaves nothing that a later one could build on.
-        XCTAssertThrowsError(try team.prefill(Self.tokens(300, 9), reuses: true) { _ in team.cancel() })
-        XCTAssertEqual(try team.prefill(Self.tokens(30, 9), reuses: true).reused, 0)
+        var seed = 9
+        while true {
+            do {
+                // On a busy machine a short run may be over before anyone looks; the next one is another prompt.
+                _ = try team.prefill(Self.tokens(300, seed), reuses: true) { _ in team.cancel() }
+                seed += 1
+                if seed > 50 { return XCTFail("no run was cancelled") }
+            } catch {
+                XCTAssertEqual(error.code, .cancelled, "\(error)")
+                break
+            }
+        }
+        XCTAssertEqual(try team.prefill(Self.tokens(30, seed), reuses: true).reused, 0)
         try team.clear()
         XCTAssertEqual(team.length, 0)
     }

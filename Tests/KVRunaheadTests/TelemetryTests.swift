@@ -10,8 +10,8 @@ final class TelemetryTests: XCTestCase {
     private let metrics = TestMetrics()
     private let log = RecordedLog()
 
-    private func engine(ranks: Int = 2, context: Int = 0) throws -> Engine {
-        var configuration = Configuration(model: try TestModels.fixture("llama-mha-tied-rope3"))
+    private func engine(_ model: String? = nil, ranks: Int = 2, context: Int = 0) throws -> Engine {
+        var configuration = Configuration(model: try model ?? TestModels.fixture("llama-mha-tied-rope3"))
         configuration.ranks = ranks
         configuration.threadsPerRank = 1
         configuration.fitsThreads = false
@@ -77,9 +77,10 @@ final class TelemetryTests: XCTestCase {
     }
 
     func testRefusedAndCancelledRequests() async throws {
-        let engine = try engine(context: 300)
+        // A model that takes many seconds to fill its context, so that the cancellation comes before.
+        let engine = try engine(TestModels.standard(), context: 4000)
         _ = try? await finish(engine, [], 1)
-        _ = try? await finish(engine, [Int32](repeating: 1, count: 301), 1)
+        _ = try? await finish(engine, [Int32](repeating: 1, count: 4001), 1)
         XCTAssertEqual(try metrics.expectCounter("kvcpu.requests", [("result", "request")]).totalValue, 1)
         XCTAssertEqual(try metrics.expectCounter("kvcpu.requests", [("result", "context")]).totalValue, 1)
         XCTAssertEqual(log.events("request refused").map { $0.metadata["error_code"] }, ["request", "context"])
