@@ -23,7 +23,7 @@ run: setup model
 
 ## make test    sets the machine up and runs the tests in debug (C optimised) and in release
 test: setup model
-	swift test -Xcc -O2
+	swift test -Xcc -O2 -Xcc -Wall -Xcc -Wextra
 	swift test -c release
 
 ## make bench   prefill and decode speed of the default model
