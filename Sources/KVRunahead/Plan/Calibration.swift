@@ -28,6 +28,7 @@ extension Ranks {
         share: (tokens: Int, part: Double)? = nil, limit most: Double = Ranks.calibrationLimit,
         progress: (Double) -> Void = { _ in }
     ) throws(EngineError) -> LayerCosts? {
+        guard model.geometry.layers > 1 else { return nil }
         let start = MonotonicClock.now
         var limit = most
         func left() -> Double { limit - Double(MonotonicClock.now - start) * 1e-9 }

@@ -11,8 +11,7 @@ enum LeastSquares {
     /// The factors, none below 0, with which the columns add up to the values best; relative errors count.
     ///
     /// Columns that the rows cannot tell apart, or that would be negative, are left out (0), the first ones first.
-    /// - Parameters:
-    ///   - kept: a column that stays, as long as there is another one that can go instead.
+    /// - Parameter kept: a column that stays, as long as there is another one that can go instead.
     static func nonNegative(_ rows: [Row], keeping kept: Int? = nil) -> [Double]? {
         guard let width = rows.first?.columns.count else { return nil }
         var used = Array(0..<width)

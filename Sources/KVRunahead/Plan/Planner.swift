@@ -43,7 +43,7 @@ package final class Planner: @unchecked Sendable {
     /// - Parameters:
     ///   - prefix: positions before these tokens that are computed already: tables know no such prompts, the cost model does.
     ///   - calibrate: times chunks; its argument is the share of the prompt's expected time that it may take, nil: as much as it
-    ///     needs. Returns nil where nothing can be timed.
+    ///     needs. Returns nil of a model of one layer, whose costs cannot be timed.
     /// - Throws: `EngineError` (request) where a table is asked for that is not there, and what `calibrate` throws.
     package func sizes(
         _ partition: Partition, _ tokens: Int, behind prefix: Int = 0, ranks: Int,
