@@ -4,6 +4,7 @@ import Foundation
 package struct SafetensorsError: Error, CustomStringConvertible, Sendable, Equatable {
     package let description: String
     init(_ path: String, _ reason: String) { description = "\(path): \(reason)" }
+    init(_ error: OutputError) { description = error.description }
 }
 
 /// Element types, by the format's names.
@@ -112,26 +113,25 @@ package final class SafetensorsFile: Sendable {
     }
 }
 
-/// Writes a safetensors file tensor by tensor, under a temporary name until `finish`: an error leaves nothing behind.
+/// Writes a safetensors file tensor by tensor.
 package final class SafetensorsWriter {
-    private let path: String
-    private let temporary: String
-    private var handle: FileHandle?
+    private let file: OutputFile
     private var pending: [(name: String, bytes: Int)]
 
-    /// - Parameter tensors: in the order in which they will be appended.
+    /// - Parameters:
+    ///   - file: becomes the output with `finish`, and is otherwise as it was.
+    ///   - tensors: in the order in which they will be appended.
     /// - Throws: `SafetensorsError`.
     package init(
-        path: String, tensors: [(name: String, dtype: String, shape: [Int])], metadata: [String: String] = [:]
+        _ file: OutputFile, tensors: [(name: String, dtype: String, shape: [Int])], metadata: [String: String] = [:]
     ) throws(SafetensorsError) {
-        self.path = path
-        temporary = "\(path).\(ProcessInfo.processInfo.processIdentifier).tmp"
+        self.file = file
         var header: [String: Any] = metadata.isEmpty ? [:] : ["__metadata__": metadata]
         var offset = 0
         pending = []
         for tensor in tensors {
             guard let size = elementBytes[tensor.dtype] else {
-                throw SafetensorsError(path, "tensor \(tensor.name) has unknown dtype \(tensor.dtype)")
+                throw SafetensorsError(file.path, "tensor \(tensor.name) has unknown dtype \(tensor.dtype)")
             }
             let bytes = tensor.shape.reduce(size, *)
             header[tensor.name] = ["dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [offset, offset + bytes]]
@@ -139,21 +139,24 @@ package final class SafetensorsWriter {
             offset += bytes
         }
         guard var json = try? JSONSerialization.data(withJSONObject: header, options: [.sortedKeys]) else {
-            throw SafetensorsError(path, "the header cannot be written as JSON")
+            throw SafetensorsError(file.path, "the header cannot be written as JSON")
         }
         // The data begins on a multiple of 8.
         while json.count % 8 != 0 { json.append(0x20) }
-        guard FileManager.default.createFile(atPath: temporary, contents: nil),
-            let handle = FileHandle(forWritingAtPath: temporary)
-        else { throw SafetensorsError(path, "cannot be created") }
-        self.handle = handle
-        var length = UInt64(json.count).littleEndian
-        try write(Data(bytes: &length, count: 8))
-        try write(json)
+        do throws(OutputError) {
+            try withUnsafeBytes(of: UInt64(json.count).littleEndian) { bytes throws(OutputError) in try file.write(bytes) }
+            try [UInt8](json).withUnsafeBufferPointer { bytes throws(OutputError) in try file.write(UnsafeRawBufferPointer(bytes)) }
+        } catch { throw SafetensorsError(error) }
     }
 
-    deinit {
-        if handle != nil { try? FileManager.default.removeItem(atPath: temporary) }
+    /// The same with a file of its own.
+    /// - Throws: `SafetensorsError`.
+    package convenience init(
+        path: String, tensors: [(name: String, dtype: String, shape: [Int])], metadata: [String: String] = [:]
+    ) throws(SafetensorsError) {
+        let file: OutputFile
+        do { file = try OutputFile(path) } catch { throw SafetensorsError(error) }
+        try self.init(file, tensors: tensors, metadata: metadata)
     }
 
     /// Appends bytes to the tensor under way; `name` must be the next that is not complete.
@@ -161,31 +164,18 @@ package final class SafetensorsWriter {
     package func append(_ bytes: UnsafeRawBufferPointer, to name: String) throws(SafetensorsError) {
         while let first = pending.first, first.bytes == 0, first.name != name { pending.removeFirst() }
         guard let first = pending.first, first.name == name, bytes.count <= first.bytes else {
-            throw SafetensorsError(path, "\(bytes.count) bytes for tensor \(name) do not fit what was declared")
+            throw SafetensorsError(file.path, "\(bytes.count) bytes for tensor \(name) do not fit what was declared")
         }
         pending[0].bytes -= bytes.count
-        if let base = bytes.baseAddress {
-            try write(Data(bytesNoCopy: UnsafeMutableRawPointer(mutating: base), count: bytes.count, deallocator: .none))
-        }
+        do { try file.write(bytes) } catch { throw SafetensorsError(error) }
     }
 
-    /// Closes the file and gives it its name.
+    /// Makes the file the output.
     /// - Throws: `SafetensorsError` when a tensor is incomplete or the disk refuses.
     package func finish() throws(SafetensorsError) {
         if let missing = pending.first(where: { $0.bytes > 0 }) {
-            throw SafetensorsError(path, "tensor \(missing.name) lacks \(missing.bytes) bytes")
+            throw SafetensorsError(file.path, "tensor \(missing.name) lacks \(missing.bytes) bytes")
         }
-        do {
-            try handle?.close()
-            handle = nil
-            guard rename(temporary, path) == 0 else { throw CocoaError(.fileWriteUnknown) }
-        } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
-            throw SafetensorsError(path, "cannot be written: \(error)")
-        }
-    }
-
-    private func write(_ data: Data) throws(SafetensorsError) {
-        do { try handle?.write(contentsOf: data) } catch { throw SafetensorsError(path, "cannot be written: \(error)") }
+        do { try file.commit() } catch { throw SafetensorsError(error) }
     }
 }

@@ -30,12 +30,14 @@ struct Dump: AsyncParsableCommand {
     func run() async throws {
         var configuration = try self.engine.configuration(try model.source())
         let given = try tokens.map(Self.ids)
+        // Before the work, so that a wrong path is known before it.
+        let file = try OutputFile(output)
         // As many positions as it takes: some models' rotary factors depend on how many there are.
         if let given, configuration.contextLength == 0 { configuration.contextLength = max(1, given.count + greedy) }
         let engine = try await Session.open(configuration, progress: true, verbose: false, log: self.engine.log)
         let ids = if let given { given } else { try engine.tokenize(try prompt.text(), parseSpecial: true) }
-        try await engine.withRanks { [output, greedy] ranks, _ in
-            try Self.write(ranks, ids, greedy: greedy, to: output)
+        try await engine.withRanks { [greedy] ranks, _ in
+            try Self.write(ranks, ids, greedy: greedy, to: file)
         }
     }
 
@@ -45,7 +47,7 @@ struct Dump: AsyncParsableCommand {
         return ids.compactMap { $0 }
     }
 
-    private static func write(_ ranks: Ranks, _ ids: [Int32], greedy: Int, to output: String) throws {
+    private static func write(_ ranks: Ranks, _ ids: [Int32], greedy: Int, to file: OutputFile) throws {
         let geometry = ranks.model.geometry
         let count = ids.count
         let logits = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(1, count * geometry.vocabulary))
@@ -58,7 +60,7 @@ struct Dump: AsyncParsableCommand {
         ]
         if greedy > 0 { tensors.append(("greedy_ids", "I64", [greedy])) }
         do {
-            let writer = try SafetensorsWriter(path: output, tensors: tensors)
+            let writer = try SafetensorsWriter(file, tensors: tensors)
             try ids.map { Int64($0) }.withUnsafeBytes { try writer.append($0, to: "input_ids") }
             try writer.append(UnsafeRawBufferPointer(logits), to: "logits")
             for name in ["key", "value"] {

@@ -155,8 +155,9 @@ struct Inspect: ParsableCommand {
             throw Failure.run("\(file.path): no tensor \(name); there is for instance \(known.joined(separator: ", "))")
         }
         do {
+            let target = try OutputFile(output)
             let floats = try Weights.floats(of: info, in: file)
-            let writer = try SafetensorsWriter(path: output, tensors: [(name, "F32", info.dimensions.reversed())])
+            let writer = try SafetensorsWriter(target, tensors: [(name, "F32", info.dimensions.reversed())])
             try floats.withUnsafeBytes { try writer.append($0, to: name) }
             try writer.finish()
         } catch { throw Failure.run("\(error)") }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import KVGGUF
 import KVRunahead
 
 #if canImport(Glibc)
@@ -39,6 +40,9 @@ enum Main {
         } catch let error as Failure {
             if !error.message.isEmpty { Terminal.error(error.message) }
             exit(error.code)
+        } catch let error as OutputError {
+            Terminal.error("\(error)")
+            exit(1)
         } catch let error as EngineError {
             Terminal.error(error.description)
             exit(error.code == .request ? 2 : error.code == .cancelled ? 130 : 1)

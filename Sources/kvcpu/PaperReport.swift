@@ -1,4 +1,5 @@
 import Foundation
+import KVGGUF
 import KVRunahead
 
 /// One part of the report: text, and the figures that it shows.
@@ -30,13 +31,13 @@ struct PaperReport {
         do {
             try FileManager.default.createDirectory(atPath: folder + "/paper", withIntermediateDirectories: true)
             for figure in sections.flatMap(\.figures) {
-                try figure.svg.write(toFile: folder + "/paper/" + figure.name, atomically: true, encoding: .utf8)
+                try OutputFile.write(figure.svg, to: folder + "/paper/" + figure.name)
                 written.append(folder + "/paper/" + figure.name)
             }
             let text = ([head] + sections.map(\.text)).joined(separator: "\n")
-            try text.write(toFile: folder + "/PAPER.md", atomically: true, encoding: .utf8)
+            try OutputFile.write(text, to: folder + "/PAPER.md")
             written.append(folder + "/PAPER.md")
-        } catch { throw Failure.run("\(folder): \((error as NSError).localizedDescription)") }
+        } catch let error as OutputError { throw error } catch { throw Failure.run("\(folder): \((error as NSError).localizedDescription)") }
         return written
     }
 

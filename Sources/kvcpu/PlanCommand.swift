@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import KVFabric
+import KVGGUF
 import KVModel
 import KVRunahead
 
@@ -143,8 +144,8 @@ struct PlanCommand: AsyncParsableCommand {
         guard let folder = self.svg else { return }
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            try svg.write(toFile: folder + "/" + name, atomically: true, encoding: .utf8)
-        } catch { throw Failure.run("\(folder)/\(name): cannot be written: \((error as NSError).localizedDescription)") }
+            try OutputFile.write(svg, to: folder + "/" + name)
+        } catch let error as OutputError { throw error } catch { throw Failure.run("\(folder)/\(name): cannot be written: \((error as NSError).localizedDescription)") }
         Terminal.note("wrote \(folder)/\(name)")
     }
 

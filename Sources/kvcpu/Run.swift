@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import KVGGUF
 import KVRunahead
 import KVText
 import Synchronization
@@ -46,6 +47,8 @@ struct Run: AsyncParsableCommand {
         options.maximumTokens = predict < 0 ? nil : predict
         options.stopsAtEnd = !ignoreEos
         options.verifies = verify
+        // Before the work, so that a wrong path is known before it.
+        let trace = try timeline.map { path throws(OutputError) in try OutputFile(path) }
         var configuration = try engine.configuration(.file(try model.path()))
         cache.apply(to: &configuration)
         let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose, log: engine.log)
@@ -61,7 +64,10 @@ struct Run: AsyncParsableCommand {
         let outcome = try await generate(engine, tokens, options)
         if let summary = outcome.summary {
             for notice in summary.notices where !engine.information.notices.contains(notice) { Terminal.note(notice) }
-            if let timeline { try write(summary.timeline, timeline) }
+            if let trace {
+                try trace.write(summary.timeline.chromeTrace)
+                try trace.commit()
+            }
             if let verified = summary.verification {
                 Terminal.note("verified: \(verified.positions) positions × \(verified.layers) layers, logits equal")
             }
@@ -116,12 +122,6 @@ struct Run: AsyncParsableCommand {
         outcome.interrupted = interruption.isRaised && outcome.summary == nil
         if outcome.generated > 0 { try Terminal.output("\n") }
         return outcome
-    }
-
-    private func write(_ timeline: Timeline, _ path: String) throws(Failure) {
-        do { try timeline.chromeTrace.write(toFile: path, atomically: true, encoding: .utf8) } catch {
-            throw .run("\(path): the timeline cannot be written: \((error as NSError).localizedDescription)")
-        }
     }
 
     private func report(_ engine: Engine, _ summary: GenerationEvent.Summary, _ hashes: PrefillHashes?) {

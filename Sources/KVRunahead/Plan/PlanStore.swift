@@ -1,4 +1,5 @@
 import Foundation
+import KVGGUF
 
 #if canImport(Glibc)
     import Glibc
@@ -118,11 +119,12 @@ package struct PlanStore: Sendable {
         change(&table)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        let temporary = path + ".\(getpid())"
         do {
-            try encoder.encode(table).write(to: URL(fileURLWithPath: temporary))
+            let data = try encoder.encode(table)
+            try OutputFile.write(String(decoding: data, as: UTF8.self), to: path)
+        } catch let error as OutputError {
+            throw PlanError(file: path, reason: "cannot be written: \(error.reason)")
         } catch { throw PlanError(file: path, reason: "cannot be written: \((error as NSError).localizedDescription)") }
-        guard rename(temporary, path) == 0 else { throw fail("cannot be replaced") }
         return table
     }
 
