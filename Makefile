@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model cuda build portable run test bench paper bench-kernels format lint clean
+.PHONY: help setup model cuda build portable run test fuzz bench paper bench-kernels format lint clean
 
 PACKAGES := libpcre2-dev libedit-dev libnuma-dev libopenblas-dev pkg-config python3-pip
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
@@ -37,6 +37,11 @@ paper: setup model
 ## make bench-kernels   every kernel checked, then timed beside what a core can do at most
 bench-kernels: setup
 	swift run -c release --package-path Benchmarks kernels
+
+## make fuzz    COUNT seeded inputs of every kind (20000 unless given): files, texts and command lines that are nearly right
+fuzz: setup
+	swift build -c release
+	.build/release/kvcpu-fuzz all --count $(or $(COUNT),20000) --jobs $$(nproc)
 
 ## make build   the release binary, .build/release/kvcpu
 build: setup

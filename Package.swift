@@ -65,6 +65,12 @@ let package = Package(
             swiftSettings: settings),
         // Tests.
         .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+        .executableTarget(
+            name: "kvcpu-fuzz",
+            dependencies: [
+                "KVGGUF", "KVText", "KVModel", "KVRunahead", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ], path: "Tests/Fuzz", swiftSettings: settings),
         .target(name: "KVTestSupport", dependencies: ["KVGGUF"], path: "Tests/KVTestSupport", swiftSettings: settings),
         tests("KVGGUFTests", []),
         tests("KVTextTests", ["KVText"]),
