@@ -110,13 +110,16 @@ public final class Engine: Sendable {
         } catch { throw EngineError(.model, "\(configuration.model): \(error)") }
     }
 
-    /// Token ids of a text: special tokens in it are text unless asked; BOS as the model wants it.
+    /// Token ids of a text: special tokens in it are text unless asked; BOS and EOS as the model wants them.
+    /// - Parameter addEnd: false for a prompt that is to be answered: no EOS behind it, whatever the model wants.
     /// - Throws: `EngineError`.
-    public func tokenize(_ text: String, parseSpecial: Bool = false, addSpecial: Bool = true) throws(EngineError) -> [Int32] {
+    public func tokenize(
+        _ text: String, parseSpecial: Bool = false, addSpecial: Bool = true, addEnd: Bool = true
+    ) throws(EngineError) -> [Int32] {
         let tokenizer = try tokenizer()
-        do { return try tokenizer.encode(text, addSpecial: addSpecial, parseSpecial: parseSpecial) } catch {
-            throw EngineError(.request, "\(error)")
-        }
+        do {
+            return try tokenizer.encode(text, addSpecial: addSpecial, parseSpecial: parseSpecial, addEnd: addEnd)
+        } catch { throw EngineError(.request, "\(error)") }
     }
 
     /// Text of token ids, without control tokens.

@@ -9,7 +9,11 @@ struct CharacterMap: Sendable {
     private let units: [UInt32]
     private let replacements: [UInt8]
 
-    /// nil where the bytes are no such map.
+    /// What one sequence may become at most; of the rules that models use none exceeds 36 bytes. A map that makes
+    /// kilobytes of every character would make gigabytes of a prompt.
+    static let longestReplacement = 256
+
+    /// nil where the bytes are no such map, or a replacement is longer than `longestReplacement`.
     init?(_ bytes: [UInt8]) {
         guard bytes.count >= 4 else { return nil }
         func unit(_ at: Int) -> UInt32 {
@@ -19,6 +23,7 @@ struct CharacterMap: Sendable {
         guard length % 4 == 0, length <= bytes.count - 4 else { return nil }
         units = stride(from: 4, to: 4 + length, by: 4).map(unit)
         replacements = Array(bytes[(4 + length)...])
+        guard replacements.split(separator: 0).allSatisfy({ $0.count <= Self.longestReplacement }) else { return nil }
     }
 
     private func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & (1 << 9)) >> 6)) }

@@ -14,13 +14,16 @@ struct EncodingWorkspace: Sendable {
     /// A text as a unigram model knows it, and the best way to write it up to each place.
     var normal: [UInt8] = []
     var best: [Unigram.Step] = []
+    /// Special tokens found in a part of the text, the last first.
+    var found: [SpecialTokens.Match] = []
     let match: MatchState
 
     init() throws(TokenizerError) { match = try MatchState() }
 
     /// Bytes held that grow with the text, so that the owner can let go of what an enormous one left behind.
     var byteCount: Int {
-        text.capacity + (ends.capacity + spare.capacity) * 8 + scratch.byteCount + symbols.capacity * 4 + normal.capacity
+        text.capacity + found.capacity * 24 + (ends.capacity + spare.capacity) * 8 + scratch.byteCount + symbols.capacity * 4
+            + normal.capacity
             + best.capacity * MemoryLayout<Unigram.Step>.stride
     }
 }

@@ -36,6 +36,17 @@ package struct PackedBytes: Sendable {
         (index == 0 ? 0 : ends[index - 1])..<ends[index]
     }
 
+    /// The length of the longest string. O(n).
+    package var longest: Int {
+        var start = 0
+        var longest = 0
+        for end in ends {
+            longest = max(longest, end - start)
+            start = end
+        }
+        return longest
+    }
+
     package subscript(index: Int) -> ArraySlice<UInt8> { bytes[range(index)] }
 
     /// String `index`, invalid UTF-8 shown as U+FFFD.

@@ -7,6 +7,10 @@ final class Pattern: @unchecked Sendable {
     private let code: OpaquePointer
     private let text: String
 
+    /// Steps of backtracking that a match may take without being counted, and how many times more each further try gets.
+    private static let freeSteps: UInt32 = 1 << 10
+    private static let stepGrowth: UInt32 = 16
+
     /// Compiles with Unicode properties and, where the library has it, to machine code.
     init(_ pattern: String) throws(TokenizerError) {
         var failure: Int32 = 0
@@ -68,15 +72,8 @@ final class Pattern: @unchecked Sendable {
         _ text: UnsafeBufferPointer<UInt8>, base: Int, into ends: inout [Int], _ state: borrowing MatchState
     ) throws(TokenizerError) {
         var at = 0
-        while at < text.count {
-            let found = pcre2_match_8(
-                code, text.baseAddress, text.count, at, UInt32(PCRE2_NO_UTF_CHECK), state.data, state.context)
-            guard found > 0 else {
-                guard found == PCRE2_ERROR_NOMATCH else { throw failure(found, text.count) }
-                break
-            }
-            let start = state.start
-            let end = state.end
+        var steps = Self.steps(text.count)
+        while let (start, end) = try match(text, from: at, &steps, state) {
             // No rule matches the empty string; one that did would never come to an end.
             guard end > at, start < end else {
                 throw TokenizerError(
@@ -85,8 +82,44 @@ final class Pattern: @unchecked Sendable {
             if start > at { ends.append(base + start) }
             ends.append(base + end)
             at = end
+            if at == text.count { break }
         }
         if at < text.count { ends.append(base + text.count) }
+    }
+
+    /// How many counted steps a text of so many bytes may take in all: far more than rules need that look at every byte a
+    /// few times, and some seconds at most.
+    static func steps(_ count: Int) -> Int { (8 << 20) + 64 * count }
+
+    /// The next match, nil where there is none.
+    ///
+    /// A match may backtrack `freeSteps` times; where it needs more, that is tried again with more, at the expense of
+    /// `steps`. So a pattern whose cost explodes is refused, while one that runs over a million spaces is not.
+    /// - Parameter text: valid UTF-8.
+    func match(
+        _ text: UnsafeBufferPointer<UInt8>, from at: Int, _ steps: inout Int, _ state: borrowing MatchState
+    ) throws(TokenizerError) -> (start: Int, end: Int)? {
+        var limit = Self.freeSteps
+        var options = UInt32(PCRE2_NO_UTF_CHECK)
+        while true {
+            pcre2_set_match_limit_8(state.context, limit)
+            let found = pcre2_match_8(code, text.baseAddress, text.count, at, options, state.data, state.context)
+            switch found {
+            case 0...: return (state.start, state.end)
+            case PCRE2_ERROR_NOMATCH: return nil
+            case PCRE2_ERROR_JIT_STACKLIMIT: options |= UInt32(PCRE2_NO_JIT)
+            case PCRE2_ERROR_MATCHLIMIT:
+                steps -= Int(limit)
+                guard steps > 0 else {
+                    throw TokenizerError(
+                        .pattern, field: "pattern", value: self.text,
+                        expected: "a pattern that comes to an end sooner: it was given up in a text of \(text.count) bytes")
+                }
+                limit = limit > .max / Self.stepGrowth ? .max : limit * Self.stepGrowth
+                limit = UInt32(clamping: min(Int(limit), steps))
+            default: throw failure(found, text.count)
+            }
+        }
     }
 
     private func failure(_ code: Int32, _ count: Int) -> TokenizerError {
@@ -118,9 +151,8 @@ final class MatchState: @unchecked Sendable {
         self.data = data
         self.context = context
         self.offsets = offsets
-        // Runs of a million spaces are backtracked over in one match; the rules do not nest repetitions, so the
-        // library's limit, meant for those, would only refuse long texts.
-        pcre2_set_match_limit_8(context, .max)
+        // Where the stack for machine code does not do, the interpreter has the heap: so many KiB of it.
+        pcre2_set_heap_limit_8(context, 256 << 10)
         stack = pcre2_jit_stack_create_8(32 << 10, 1 << 20, nil)
         pcre2_jit_stack_assign_8(context, nil, stack.map { UnsafeMutableRawPointer($0) })
     }
@@ -131,6 +163,7 @@ final class MatchState: @unchecked Sendable {
         if let stack { pcre2_jit_stack_free_8(stack) }
     }
 
+    // `\K` in a look-ahead can put the start behind the end.
     fileprivate var start: Int { offsets[0] }
     fileprivate var end: Int { offsets[1] }
 }

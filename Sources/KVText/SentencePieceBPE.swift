@@ -88,12 +88,18 @@ struct SentencePieceBPE: Sendable {
         var found: [(left: Int32, right: Int32, rank: UInt32, merged: Int32)] = []
         found.reserveCapacity(order.count * 2)
         var rank: UInt32 = 0
+        // Halves are looked up only where some token, or a character, is as long: one token of a megabyte among short
+        // ones has no cut to try.
+        var lengths = [Bool](repeating: false, count: (vocabulary.tokens.longest + 1))
+        for id in order { lengths[vocabulary.tokens.range(id).count] = true }
+        for length in 1...4 where length < lengths.count { lengths[length] = true }
         vocabulary.tokens.bytes.withUnsafeBufferPointer { bytes in
             /// The symbol that is this stretch of bytes: a token, a lone character, or none (`-1`).
             func symbol(_ range: Range<Int>) -> Int32 {
                 let stretch = UnsafeBufferPointer(rebasing: bytes[range])
                 let id = table.id(of: stretch)
                 if id >= 0, isText[Int(id)] { return id }
+                guard range.count <= 4 else { return -1 }
                 let scalars = String(decoding: stretch, as: UTF8.self).unicodeScalars
                 guard let first = scalars.first, scalars.dropFirst().isEmpty else { return -1 }
                 return -2 - Int32(bitPattern: first.value)
@@ -102,6 +108,7 @@ struct SentencePieceBPE: Sendable {
                 if place > 0, scores[id] != scores[order[place - 1]] { rank += 1 }
                 let range = vocabulary.tokens.range(id)
                 for cut in range.dropFirst() where bytes[cut] & 0xC0 != 0x80 {
+                    guard lengths[cut - range.lowerBound], lengths[range.upperBound - cut] else { continue }
                     let left = symbol(range.lowerBound..<cut)
                     if left == -1 { continue }
                     let right = symbol(cut..<range.upperBound)

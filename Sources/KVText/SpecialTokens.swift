@@ -1,73 +1,53 @@
-/// The tokens that are found in text as they are written, before any rule applies: control, unknown and user-defined.
+/// Tokens that are found in text as they are written, before any rule applies: of those that begin leftmost the longest.
 ///
-/// A trie over bytes whose edges lie in one dictionary; its root is a table, so that ordinary text costs one look-up
-/// for a byte.
+/// Tokens that are no valid UTF-8 are never found: they would leave half a character on either side.
 struct SpecialTokens: Sendable {
-    struct Match {
+    struct Match: Sendable {
         let id: Int32
+        let start: Int
         let length: Int
     }
 
-    /// Node after a first byte, `-1` where no token begins with it.
-    private var roots = [Int32](repeating: -1, count: 256)
-    /// (node, byte) → node.
-    private var edges: [Int: Int32] = [:]
-    /// Token that ends at each node, `-1` where none does.
-    private var tokens: [Int32] = []
-    /// Whether that token is found only where the caller asks for control tokens.
-    private var guarded: [Bool] = []
+    private let automaton: TokenAutomaton
+    /// Tokens that are found only where the caller asks for control tokens.
+    private let guarded: Set<Int32>
 
-    init(_ vocabulary: Vocabulary) {
+    /// Control, unknown and user-defined tokens of a vocabulary.
+    init(_ vocabulary: Vocabulary) throws(TokenizerError) {
+        var entries: [(bytes: ArraySlice<UInt8>, id: Int32, isGuarded: Bool)] = []
         for id in 0..<vocabulary.count {
             let type = vocabulary.types[id]
             guard type == .userDefined || type.isSpecial else { continue }
-            insert(vocabulary.tokens[id], id: Int32(truncatingIfNeeded: id), guarded: type.isSpecial)
+            entries.append((vocabulary.tokens[id], Int32(truncatingIfNeeded: id), type.isSpecial))
         }
+        try self.init(entries, field: "tokenizer.ggml.tokens")
     }
 
-    private mutating func insert(_ text: ArraySlice<UInt8>, id: Int32, guarded isGuarded: Bool) {
-        guard let first = text.first else { return }
-        var node = roots[Int(first)]
-        if node < 0 {
-            node = addNode()
-            roots[Int(first)] = node
+    init(_ entries: [(bytes: ArraySlice<UInt8>, id: Int32, isGuarded: Bool)], field: String) throws(TokenizerError) {
+        let valid = entries.filter { entry in
+            entry.bytes.withUnsafeBufferPointer { !$0.isEmpty && UTF8Repair.isValid($0) }
         }
-        for byte in text.dropFirst() {
-            let edge = Int(node) << 8 | Int(byte)
-            if let next = edges[edge] {
-                node = next
-            } else {
-                node = addNode()
-                edges[edge] = node
-            }
-        }
-        tokens[Int(node)] = id
-        guarded[Int(node)] = isGuarded
+        automaton = try TokenAutomaton(valid.map { ($0.bytes, $0.id) }, reversed: true, field: field)
+        guarded = Set(valid.filter(\.isGuarded).map(\.id))
     }
 
-    private mutating func addNode() -> Int32 {
-        tokens.append(-1)
-        guarded.append(false)
-        return Int32(truncatingIfNeeded: tokens.count - 1)
-    }
+    var isEmpty: Bool { automaton.isEmpty }
 
-    /// Whether any token begins with this byte.
-    @inline(__always)
-    func begins(with byte: UInt8) -> Bool { roots[Int(byte)] >= 0 }
-
-    /// The longest token that begins at `start` and ends in `text`.
+    /// Appends the longest token at every place of `range`, the last place first; tokens end within `range`.
+    ///
+    /// Read from behind, so that the longest token is known where it begins: linear, whatever the tokens.
     /// - Parameter control: whether control and unknown tokens count.
-    func longest(_ text: UnsafeBufferPointer<UInt8>, at start: Int, control: Bool) -> Match? {
-        var node = roots[Int(text[start])]
-        var at = start + 1
-        var found: Match?
-        while node >= 0 {
-            let token = tokens[Int(node)]
-            if token >= 0, control || !guarded[Int(node)] { found = Match(id: token, length: at - start) }
-            guard at < text.count else { break }
-            node = edges[Int(node) << 8 | Int(text[at])] ?? -1
-            at += 1
+    func find(
+        _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, control: Bool, into matches: inout [Match]
+    ) {
+        guard !automaton.isEmpty else { return }
+        var node = 0
+        for at in range.reversed() {
+            node = automaton.next(node, text[at])
+            guard node != 0 else { continue }
+            var found = automaton.longest(node)
+            while let token = found, !control, guarded.contains(token.id) { found = automaton.after(token.node) }
+            if let found { matches.append(Match(id: found.id, start: at, length: found.length)) }
         }
-        return found
     }
 }

@@ -50,6 +50,7 @@ package final class Tokenizer: Sendable {
             normalises = rule?.normalises ?? false || vocabulary.normalises
             addsBOS = vocabulary.addsBOS ?? rule?.addsBOS ?? (vocabulary.model == "llama")
             addsEOS = vocabulary.addsEOS ?? (vocabulary.model == "t5")
+            specials = try SpecialTokens(vocabulary)
             for (adds, id, name) in [(addsBOS, vocabulary.bosID, "bos"), (addsEOS, vocabulary.eosID, "eos")]
             where adds && id == nil {
                 throw TokenizerError(
@@ -61,7 +62,6 @@ package final class Tokenizer: Sendable {
             error.file = vocabulary.source
             throw error
         }
-        specials = SpecialTokens(vocabulary)
         texts = vocabulary.model == "gpt2" ? ByteLevelBPE.texts(of: vocabulary) : SentencePieceBPE.texts(of: vocabulary)
         self.vocabulary = vocabulary
     }
@@ -74,22 +74,23 @@ package final class Tokenizer: Sendable {
     ///   - addSpecial: adds BOS and EOS where the model wants them.
     ///   - parseSpecial: control tokens written out in `text` become those tokens. Never for text from strangers: they
     ///     could end their turn and speak as the system. User-defined tokens are always found.
+    ///   - addEnd: false for a prompt that is to be answered: no EOS behind it, whatever the model wants.
     /// - Throws: for texts of 2 GiB and more.
     /// - Complexity: n log n, whatever the text.
     package func encode(
-        _ text: [UInt8], addSpecial: Bool, parseSpecial: Bool
+        _ text: [UInt8], addSpecial: Bool, parseSpecial: Bool, addEnd: Bool = true
     ) throws(TokenizerError) -> [Int32] {
         var workspace = try takeWorkspace()
         text.withUnsafeBufferPointer { UTF8Repair.append($0, to: &workspace.text) }
         normalise(&workspace.text, from: 0)
         let part = Part(end: workspace.text.count, parsesSpecial: parseSpecial)
-        return try encode([part], addSpecial: addSpecial, &workspace)
+        return try encode([part], addSpecial: addSpecial, addEnd: addEnd, &workspace)
     }
 
     package func encode(
-        _ text: String, addSpecial: Bool, parseSpecial: Bool
+        _ text: String, addSpecial: Bool, parseSpecial: Bool, addEnd: Bool = true
     ) throws(TokenizerError) -> [Int32] {
-        try encode([TextSegment(text, isMarkup: parseSpecial)], addSpecial: addSpecial)
+        try encode([TextSegment(text, isMarkup: parseSpecial)], addSpecial: addSpecial, addEnd: addEnd)
     }
 
     /// The ids of segments as of one text, but that control tokens are found in markup only, and no special token runs
@@ -97,7 +98,9 @@ package final class Tokenizer: Sendable {
     ///
     /// Ordinary text that does is cut into pieces as if the border were not there, so that a conversation without
     /// foreign control tokens has the ids it would have as one string.
-    package func encode(_ segments: [TextSegment], addSpecial: Bool) throws(TokenizerError) -> [Int32] {
+    package func encode(
+        _ segments: [TextSegment], addSpecial: Bool, addEnd: Bool = true
+    ) throws(TokenizerError) -> [Int32] {
         var workspace = try takeWorkspace()
         var parts: [Part] = []
         for segment in segments {
@@ -106,12 +109,13 @@ package final class Tokenizer: Sendable {
             normalise(&workspace.text, from: start)
             parts.append(Part(end: workspace.text.count, parsesSpecial: segment.isMarkup))
         }
-        return try encode(parts, addSpecial: addSpecial, &workspace)
+        return try encode(parts, addSpecial: addSpecial, addEnd: addEnd, &workspace)
     }
 
-    /// The ids of a rendered conversation, with one BOS where the model wants it, whether or not the template writes it.
+    /// The ids of a rendered conversation that is to be answered, with one BOS where the model wants it, whether or not the
+    /// template writes it, and no EOS.
     package func encode(conversation segments: [TextSegment]) throws(TokenizerError) -> [Int32] {
-        let ids = try encode(segments, addSpecial: true)
+        let ids = try encode(segments, addSpecial: true, addEnd: false)
         guard addsBOS, ids.count > 1, ids[0] == vocabulary.bosID, ids[1] == vocabulary.bosID else { return ids }
         return Array(ids.dropFirst())
     }
@@ -130,7 +134,7 @@ package final class Tokenizer: Sendable {
     }
 
     private func encode(
-        _ parts: [Part], addSpecial: Bool, _ workspace: inout EncodingWorkspace
+        _ parts: [Part], addSpecial: Bool, addEnd: Bool, _ workspace: inout EncodingWorkspace
     ) throws(TokenizerError) -> [Int32] {
         let count = workspace.text.count
         guard count < Int(Int32.max) - PieceCache.window else {
@@ -142,7 +146,7 @@ package final class Tokenizer: Sendable {
         if addSpecial, addsBOS, let id = vocabulary.bosID { output.append(id) }
         let text = workspace.text
         try encode(text, parts, into: &output, &workspace)
-        if addSpecial, addsEOS, let id = vocabulary.eosID { output.append(id) }
+        if addSpecial, addEnd, addsEOS, let id = vocabulary.eosID { output.append(id) }
         keep(workspace)
         return output
     }
@@ -155,23 +159,20 @@ package final class Tokenizer: Sendable {
             var at = 0
             for part in parts {
                 // No special token runs over a border: a message could otherwise change the markup behind or before it.
-                let body = UnsafeBufferPointer(rebasing: text[..<part.end])
-                while at < part.end {
-                    guard specials.begins(with: text[at]),
-                        let match = specials.longest(body, at: at, control: part.parsesSpecial)
-                    else {
-                        at += 1
-                        continue
-                    }
+                workspace.found.removeAll(keepingCapacity: true)
+                specials.find(text, at..<part.end, control: part.parsesSpecial, into: &workspace.found)
+                while let match = workspace.found.popLast() {
+                    guard match.start >= at else { continue }
                     let strip = vocabulary.strips.isEmpty ? nil : vocabulary.strips[match.id]
-                    var end = at
+                    var end = match.start
                     if strip?.before == true { while end > plain, Self.isSpace(text[end - 1]) { end -= 1 } }
                     try encode(text, plain..<end, into: &output, &workspace)
                     output.append(match.id)
-                    at += match.length
+                    at = match.start + match.length
                     if strip?.behind == true { while at < part.end, Self.isSpace(text[at]) { at += 1 } }
                     plain = at
                 }
+                at = part.end
             }
             try encode(text, plain..<max(plain, parts.last?.end ?? 0), into: &output, &workspace)
         }

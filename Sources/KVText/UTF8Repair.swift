@@ -25,6 +25,17 @@ enum UTF8Repair {
         output.append(contentsOf: UnsafeBufferPointer(rebasing: text[copied..<at]))
     }
 
+    /// Whether the bytes are whole, valid characters. O(n).
+    static func isValid(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        var at = 0
+        while at < text.count {
+            let length = text[at] < 0x80 ? 1 : characterLength(text, at)
+            if length == 0 { return false }
+            at += length
+        }
+        return true
+    }
+
     /// The length of the valid multi-byte character at `at` (2, 3 or 4), 0 where there is none. No overlong forms, no
     /// surrogates, nothing above U+10FFFF (Unicode table 3-7).
     private static func characterLength(_ text: UnsafeBufferPointer<UInt8>, _ at: Int) -> Int {

@@ -1,17 +1,14 @@
 /// SentencePiece's unigram language model (`tokenizer.ggml.model` = t5): of all ways to write a text in tokens, the one
 /// whose scores add up to most, found by dynamic programming over character borders.
 struct Unigram: Sendable {
-    private let tokens: TokenTable
+    private let automaton: TokenAutomaton
     private let scores: [Float]
-    private let isText: [Bool]
     private let isUserDefined: [Bool]
     private let characterMap: CharacterMap?
     private let addsSpace: Bool
     private let mergesSpaces: Bool
     private let unknown: Int32
     private let unknownScore: Double
-    private let longestToken: Int
-    private let keepsWordsApart: Bool
 
     /// The best way to write the text up to some place.
     struct Step: Sendable {
@@ -36,19 +33,23 @@ struct Unigram: Sendable {
         if !vocabulary.characterMap.isEmpty, characterMap == nil {
             throw TokenizerError(
                 .malformed, field: "tokenizer.ggml.precompiled_charsmap",
-                value: "\(vocabulary.characterMap.count) bytes", expected: "a trie and its replacements")
+                value: "\(vocabulary.characterMap.count) bytes",
+                expected: "a trie, and replacements of at most \(CharacterMap.longestReplacement) bytes")
         }
-        tokens = TokenTable(vocabulary.tokens)
         scores = vocabulary.scores
-        isText = vocabulary.types.map { $0 == .normal || $0 == .userDefined || $0 == .unused }
+        automaton = try TokenAutomaton(
+            vocabulary.types.indices.filter {
+                let type = vocabulary.types[$0]
+                guard type == .normal || type == .userDefined || type == .unused else { return false }
+                return vocabulary.tokens[$0].withUnsafeBufferPointer(UTF8Repair.isValid)
+            }.map { (vocabulary.tokens[$0], Int32(truncatingIfNeeded: $0)) }, reversed: false,
+            field: "tokenizer.ggml.tokens")
         isUserDefined = vocabulary.types.map { $0 == .userDefined }
         addsSpace = vocabulary.addsSpacePrefix ?? false
         mergesSpaces = vocabulary.removesExtraSpaces
         let normal = vocabulary.types.indices.lazy.filter { vocabulary.types[$0] == .normal }
         // As SentencePiece has it: a character without a token is a little worse than the worst token.
         unknownScore = Double((normal.map { vocabulary.scores[$0] }.min() ?? 0) - 10)
-        longestToken = (0..<vocabulary.count).map { vocabulary.tokens.range($0).count }.max() ?? 0
-        keepsWordsApart = SentencePieceBPE.keepsWordsApart(vocabulary.tokens, isText)
     }
 
     /// Appends the ids of `range` of `text` (valid UTF-8), special tokens not looked for.
@@ -81,39 +82,31 @@ struct Unigram: Sendable {
     }
 
     private func search(_ text: UnsafeBufferPointer<UInt8>, _ best: UnsafeMutableBufferPointer<Step>) {
-        let space = SentencePieceBPE.escapedSpace
-        func isSpace(_ at: Int) -> Bool {
-            text[at] == space[0] && at + 2 < text.count && text[at + 1] == space[1] && text[at + 2] == space[2]
-        }
-        func length(_ at: Int) -> Int { min(UTF8Sequence(first: text[at])?.length ?? 1, text.count - at) }
-        func offer(_ step: Step, _ end: Int) {
-            if step.score > best[end].score { best[end] = step }
-        }
-        var start = 0
-        while start < text.count {
-            let score = best[start].score
-            let character = length(start)
-            var end = start
+        var node = 0
+        var character = 0
+        for end in 1...text.count {
+            node = automaton.next(node, text[end - 1])
+            guard end == text.count || text[end] & 0xC0 != 0x80 else { continue }
+            // Every token that ends here, the longest first; of equal scores the first stands.
+            var found = automaton.longest(node)
             var hasCharacter = false
-            var inText = false
-            while end < text.count, end - start <= longestToken {
-                if isSpace(end) {
-                    if inText, keepsWordsApart { break }
-                } else {
-                    inText = true
-                }
-                end += length(end)
-                let id = tokens.id(of: UnsafeBufferPointer(rebasing: text[start..<end]))
-                guard id >= 0, isText[Int(id)] else { continue }
-                if end - start == character { hasCharacter = true }
-                let own = isUserDefined[Int(id)] ? 0 : Double(scores[Int(id)])
-                offer(Step(score: score + own, start: start, token: id), end)
+            while let token = found {
+                let start = end - token.length
+                if start == character { hasCharacter = true }
+                let own = isUserDefined[Int(token.id)] ? 0 : Double(scores[Int(token.id)])
+                offer(Step(score: best[start].score + own, start: start, token: token.id), &best[end])
+                found = automaton.after(token.node)
             }
             if !hasCharacter {
-                offer(Step(score: score + unknownScore, start: start, token: unknown), start + character)
+                let score = best[character].score + unknownScore
+                offer(Step(score: score, start: character, token: unknown), &best[end])
             }
-            start += character
+            character = end
         }
+    }
+
+    private func offer(_ step: Step, _ best: inout Step) {
+        if step.score > best.score { best = step }
     }
 
     /// The text as the model knows it: characters mapped, spaces as `▁`, where asked one before every word and no other.

@@ -20,6 +20,9 @@ extension Vocabulary {
         if reader.has("eom_token_id") { roles.endOfMessage = try reader.id("eom_token_id") }
         if reader.has("unknown_token_id") { roles.unknown = try reader.id("unknown_token_id") }
         if reader.has("padding_token_id") { roles.padding = try reader.id("padding_token_id") }
+        if reader.has("fim_pad_token_id") { roles.fillPadding = try reader.id("fim_pad_token_id") }
+        if reader.has("fim_rep_token_id") { roles.fillRepository = try reader.id("fim_rep_token_id") }
+        if reader.has("fim_sep_token_id") { roles.fillSeparator = try reader.id("fim_sep_token_id") }
         try self.init(
             source: file.path, model: model == "gemma4" ? "llama" : model, preTokenizer: reader.preTokenizer(model),
             tokens: reader.strings("tokens"), types: reader.types(), scores: reader.scores(),

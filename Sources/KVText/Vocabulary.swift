@@ -16,6 +16,10 @@ package struct Vocabulary: Sendable {
         package var endOfMessage: Int32?
         package var unknown: Int32?
         package var padding: Int32?
+        /// Padding, repository and separator of tokens that fill in the middle of a program: they end a generation.
+        package var fillPadding: Int32?
+        package var fillRepository: Int32?
+        package var fillSeparator: Int32?
 
         package init() {}
     }
@@ -87,7 +91,8 @@ package struct Vocabulary: Sendable {
         let named = [
             ("bos_token_id", roles.beginning), ("eos_token_id", roles.end), ("eot_token_id", roles.endOfTurn),
             ("eom_token_id", roles.endOfMessage), ("unknown_token_id", roles.unknown),
-            ("padding_token_id", roles.padding),
+            ("padding_token_id", roles.padding), ("fim_pad_token_id", roles.fillPadding),
+            ("fim_rep_token_id", roles.fillRepository), ("fim_sep_token_id", roles.fillSeparator),
         ]
         for case (let field, let id?) in named where id < 0 || Int(id) >= count {
             throw TokenizerError(
@@ -98,11 +103,12 @@ package struct Vocabulary: Sendable {
         self.model = model
         self.preTokenizer = preTokenizer
         self.tokens = tokens
-        self.types = types.isEmpty ? Array(repeating: .normal, count: count) : types
+        let ends = EndOfGeneration(tokens, types.isEmpty ? Array(repeating: .normal, count: count) : types, roles)
+        self.types = ends.types
         self.scores = scores
         self.merges = merges
         self.roles = roles
-        stopIDs = Self.stopIDs(tokens, self.types, roles)
+        stopIDs = ends.ids
     }
 
     /// The bytes that each token stands for, by id; `append` makes them of how it is written.
@@ -116,18 +122,5 @@ package struct Vocabulary: Sendable {
             texts.append(bytes)
         }
         return texts
-    }
-
-    /// End-of-turn markers that models use without saying so in `eos_token_id`.
-    private static let endMarkers: Set<String> = [
-        "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "<|end|>",
-    ]
-
-    private static func stopIDs(_ tokens: PackedBytes, _ types: [TokenType], _ roles: Roles) -> Set<Int32> {
-        var ids = Set([roles.end, roles.endOfTurn, roles.endOfMessage].compactMap { $0 })
-        for id in 0..<tokens.count where types[id] == .control && endMarkers.contains(tokens.string(id)) {
-            ids.insert(Int32(truncatingIfNeeded: id))
-        }
-        return ids
     }
 }

@@ -37,7 +37,9 @@ struct PaperReport {
             let text = ([head] + sections.map(\.text)).joined(separator: "\n")
             try OutputFile.write(text, to: folder + "/PAPER.md")
             written.append(folder + "/PAPER.md")
-        } catch let error as OutputError { throw error } catch { throw Failure.run("\(folder): \((error as NSError).localizedDescription)") }
+        } catch let error as OutputError { throw error } catch {
+            throw Failure.run("\(folder): \((error as NSError).localizedDescription)")
+        }
         return written
     }
 

@@ -145,7 +145,9 @@ struct PlanCommand: AsyncParsableCommand {
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try OutputFile.write(svg, to: folder + "/" + name)
-        } catch let error as OutputError { throw error } catch { throw Failure.run("\(folder)/\(name): cannot be written: \((error as NSError).localizedDescription)") }
+        } catch let error as OutputError { throw error } catch {
+            throw Failure.run("\(folder)/\(name): cannot be written: \((error as NSError).localizedDescription)")
+        }
         Terminal.note("wrote \(folder)/\(name)")
     }
 

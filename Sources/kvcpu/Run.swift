@@ -82,7 +82,7 @@ struct Run: AsyncParsableCommand {
     }
 
     private func tokens(_ text: String, _ engine: Engine) throws -> [Int32] {
-        guard chat else { return try engine.tokenize(text, parseSpecial: true) }
+        guard chat else { return try engine.tokenize(text, parseSpecial: true, addEnd: false) }
         return try ChatTokens(engine, template).encode(
             (system.map { [ChatMessage(role: "system", content: $0)] } ?? []) + [ChatMessage(role: "user", content: text)])
     }

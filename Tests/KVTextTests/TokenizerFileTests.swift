@@ -74,7 +74,7 @@ final class TokenizerFileTests: XCTestCase {
         let read = try Vocabulary(tokenizerFile: path)
         XCTAssertEqual(read.bosID, 1)
         XCTAssertEqual(read.eosID, 2)
-        XCTAssertEqual(read.stopIDs, [0, 2])
+        XCTAssertEqual(read.stopIDs, [0, 2, 4], "4 is <reponame>")
         XCTAssertEqual(read.chatTemplate, "{{ 1 }}")
     }
 

@@ -22,7 +22,7 @@ final class VocabularyTests: XCTestCase {
         XCTAssertNil(vocabulary.roles.endOfTurn)
         XCTAssertEqual(vocabulary.addsBOS, false)
         XCTAssertNil(vocabulary.addsEOS)
-        XCTAssertEqual(vocabulary.stopIDs, [0, 2], "<|endoftext|> and <|im_end|>")
+        XCTAssertEqual(vocabulary.stopIDs, [0, 2, 4], "<|endoftext|>, <|im_end|> and <reponame>")
         XCTAssertNil(try ChatTemplate(vocabulary).notice)
     }
 
