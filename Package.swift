@@ -39,7 +39,7 @@ let package = Package(
         // Swift, from the file to the engine; design borders, each crossed rarely.
         library("KVGGUF", []),
         library("KVText", ["KVGGUF", "CPCRE2"]),
-        library("KVModel", ["KVGGUF", "CKVKernels"]),
+        library("KVModel", ["KVGGUF", "CKVKernels", .product(name: "Crypto", package: "swift-crypto")]),
         library("KVFabric", ["CKVLinux"]),
         // CUDA's libraries are opened while the program runs: nothing of them is needed to build it, or to run it without a device.
         library(

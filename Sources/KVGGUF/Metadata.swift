@@ -31,6 +31,9 @@ package struct MetadataArray: @unchecked Sendable {
     let bytes: UnsafeRawBufferPointer
     let owner: MappedFile
 
+    /// Gives the elements as the file has them.
+    package func withBytes(_ body: (UnsafeRawBufferPointer) -> Void) { body(bytes) }
+
     /// Visits every string's bytes, without making Strings; nothing when the elements are no strings.
     package func forEachStringBytes(_ body: (UnsafeRawBufferPointer) -> Void) {
         guard elementType == .string else { return }

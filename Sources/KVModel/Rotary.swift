@@ -57,6 +57,15 @@ package struct Rotary: Sendable, Equatable {
         }
     }
 
+    /// Whether the factors for long contexts are those of this one; nil where all contexts are alike.
+    package func isLong(_ context: Int) -> Bool? { longFactors.isEmpty ? nil : context > original }
+
+    /// Everything that the angles of a context are computed from, as bits.
+    package func parameters(_ context: Int) -> [UInt64] {
+        let (frequencies, scale) = frequencies(context)
+        return [UInt64(dimension), pairing == .adjacent ? 0 : 1, (magnitude * scale).bitPattern] + frequencies.map(\.bitPattern)
+    }
+
     /// What YaRN multiplies sines and cosines by.
     static func yarnMagnitude(_ factor: Double) -> Double { 1 + 0.1 * max(0, log(factor)) }
 

@@ -73,14 +73,22 @@ package final class WeightCopy: @unchecked Sendable {
             target.copyMemory(from: table.bytes + rows.lowerBound * table.rowBytes, byteCount: bytes)
             done.add(bytes, ordering: .relaxed)
         }
+        // A tensor's digests where its rows are read anyway; those of which no rows are packed first.
+        var undigested = Set(weights.matrices.map(\.matrix.name))
+        for name in weights.digests.names where !undigested.contains(name) { digest(name, worker, of: count) }
         var scratch = Scratch()
         for item in weights.matrices {
+            if undigested.remove(item.matrix.name) != nil { digest(item.matrix.name, worker, of: count) }
             let groups = item.matrix.groups
             for group in groups * worker / count..<groups * (worker + 1) / count {
                 pack(group, of: item, scratch: &scratch)
                 done.add(item.groupBytes, ordering: .relaxed)
             }
         }
+    }
+
+    private func digest(_ name: String, _ worker: Int, of count: Int) {
+        weights.digests.write(name, worker: worker, of: count, into: region.base + weights.digestOffset)
     }
 
     /// A worker's, for one group of rows.

@@ -104,6 +104,8 @@ package final class Weights: @unchecked Sendable {
     private var declared: Set<String> = []
     private var layout = Layout()
     private var mappedLayout = Layout()
+    /// Of the file's tensors.
+    let digests: TensorDigests
 
     /// - Parameter type: what float matrices are quantised to; nil: they stay as they are.
     package init(_ file: GGUFFile, kernels: Kernels, activations: ActivationType, type: TensorType? = nil) {
@@ -112,14 +114,17 @@ package final class Weights: @unchecked Sendable {
         self.kernels = kernels
         self.activations = activations
         seed = Synthetic.seed(of: file)
+        digests = TensorDigests(file)
     }
 
     /// Bytes that the packed matrices, and tables that no file holds, take in each copy.
     package var packedBytes: Int {
         matrices.reduce(0) { $0 + $1.matrix.packedBytes } + tables.reduce(0) { $0 + $1.count * $1.rows.rowBytes }
     }
-    /// Bytes of a copy's memory: the same, with vectors and padding.
-    package var bytes: Int { layout.bytes }
+    /// Bytes of a copy's memory: the same, with vectors, digests and padding.
+    package var bytes: Int { digestOffset + (digests.bytes + 127) / 128 * 128 }
+    /// Of the digests in a copy.
+    var digestOffset: Int { layout.bytes }
     /// Bytes of the tables that the file holds, which a copy may hold too.
     package var tableBytes: Int { mappedLayout.bytes }
     /// Whether any matrix takes int8 (float) activations.

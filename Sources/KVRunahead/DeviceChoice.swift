@@ -141,6 +141,15 @@ package struct DeviceChoice: Sendable {
         self.notice = notice
     }
 
+    /// The hardware of ranks' devices, each once, in their order.
+    /// - Parameter ranks: each rank's device.
+    func names(_ ranks: [Configuration.Device]) -> [String] {
+        let names = ranks.map { device in
+            device.index.flatMap { index in cuda?.devices.first { $0.index == index }?.name }.map { "cuda \($0)" } ?? "cpu"
+        }
+        return names.isEmpty ? ["cpu"] : names.indices.filter { names.firstIndex(of: names[$0]) == $0 }.map { names[$0] }
+    }
+
     /// Each rank's device: as many ranks on each, neighbours together.
     /// - Throws: `EngineError` (request) where more devices were asked for than there are ranks.
     package func shared(by ranks: Int) throws(EngineError) -> [Configuration.Device] {

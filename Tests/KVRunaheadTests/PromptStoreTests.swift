@@ -84,7 +84,7 @@ final class PromptStoreTests: XCTestCase {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let source = try cache(3)
-        let file = PromptFile(path: folder + "/p.kv", origin: .init(try model(), source))
+        let file = PromptFile(path: folder + "/p.kv", origin: PromptOrigin(try model(), packed: nil, source, context: 32))
         XCTAssertNil(try file.load(limit: 32))
         try file.save([3, 1, 4, 1, 5], of: source)
         XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: folder), ["p.kv"])
@@ -101,8 +101,8 @@ final class PromptStoreTests: XCTestCase {
         }
         refused(file, "context holds 4", limit: 4)
         var other = file.origin
-        other.model = "n"
-        refused(PromptFile(path: file.path, origin: other), "of model \(file.origin.model), not n")
+        other.weights = "n"
+        refused(PromptFile(path: file.path, origin: other), "of weights \(file.origin.weights.prefix(16))…, not n")
         other = file.origin
         other.cache = "f32"
         refused(PromptFile(path: file.path, origin: other), "cache type")

@@ -16,27 +16,7 @@ package import KVModel
 package struct PromptFile {
     package let path: String
     /// What rows must have been computed with to be the same bits.
-    package let origin: Origin
-
-    package struct Origin: Codable, Equatable, Sendable {
-        package var model: String
-        package var engine: String
-        package var activations: String
-        package var cache: String
-        package var layers: Int
-        /// Of one position's keys (or values) in one layer.
-        package var rowBytes: Int
-
-        /// - Parameter onDevices: some of it, by CUDA devices.
-        package init(_ model: Model, _ cache: KVCache, onDevices: Bool = false) {
-            self.model = Fingerprint.model(model.file)
-            engine = Engine.version
-            activations = onDevices ? "cuda" : model.weights.activations.rawValue
-            self.cache = cache.type.rawValue
-            layers = cache.geometry.layers
-            rowBytes = cache.rowBytes
-        }
-    }
+    package let origin: PromptOrigin
 
     /// Why a file cannot be used or written.
     package struct Failure: Error, CustomStringConvertible, Equatable {
@@ -46,15 +26,15 @@ package struct PromptFile {
     }
 
     private struct Header: Codable {
-        var origin: Origin
+        var origin: PromptOrigin
         var tokens: Int
     }
 
     private static let magic = Array("KVCPUPRM".utf8)
-    private static let version: UInt32 = 1
+    private static let version: UInt32 = 2
     private static let digestBytes = 32
 
-    package init(path: String, origin: Origin) {
+    package init(path: String, origin: PromptOrigin) {
         self.path = path
         self.origin = origin
     }
@@ -107,7 +87,7 @@ package struct PromptFile {
         guard headerBytes <= data.count - fixed - Self.digestBytes,
             let header = try? JSONDecoder().decode(Header.self, from: data[fixed..<fixed + headerBytes])
         else { throw fail("the header cannot be read") }
-        try check(header.origin)
+        if let difference = origin.difference(from: header.origin) { throw fail(difference) }
         guard (1...limit).contains(header.tokens) else {
             throw fail("\(header.tokens) tokens; the context holds \(limit)")
         }
@@ -129,19 +109,7 @@ package struct PromptFile {
                 to: UnsafeMutableRawBufferPointer(start: entry.rows.base, count: rows),
                 from: first + 4 * header.tokens..<first + 4 * header.tokens + rows)
             return entry
-        } catch { throw fail(error.description) }
-    }
-
-    private func check(_ other: Origin) throws(Failure) {
-        func differ(_ what: String, _ theirs: String, _ ours: String) throws(Failure) {
-            if theirs != ours { throw fail("of \(what) \(theirs), not \(ours)") }
-        }
-        try differ("model", other.model, origin.model)
-        try differ("engine version", other.engine, origin.engine)
-        try differ("activations", other.activations, origin.activations)
-        try differ("cache type", other.cache, origin.cache)
-        try differ("layers", "\(other.layers)", "\(origin.layers)")
-        try differ("row size", "\(other.rowBytes)", "\(origin.rowBytes)")
+        } catch { throw fail("\(error)") }
     }
 
     private func fail(_ reason: String) -> Failure { Failure(path: path, reason: reason) }

@@ -40,7 +40,7 @@ extension Ranks {
     // MARK: Files
 
     private func file(_ path: String) -> PromptFile {
-        PromptFile(path: path, origin: .init(model, ranks[0].cache, onDevices: isOnDevices))
+        PromptFile(path: path, origin: promptOrigin)
     }
 
     /// Takes up the prompt of a file.

@@ -48,6 +48,13 @@ package final class Ranks: @unchecked Sendable {
             return ranks[holder].cache
         }
     }
+    /// What keys and values computed here depend on.
+    private(set) lazy var promptOrigin = PromptOrigin(
+        model, packed: packsWeights ? weights : nil, ranks[0].cache, context: contextLength, devices: deviceNames)
+    /// Of those that compute.
+    private let deviceNames: [String]
+    /// False where devices alone compute, which have the weights in their own memory.
+    private let packsWeights: Bool
     /// Some of them.
     var isOnDevices: Bool { station.devices != nil }
     /// Where ranks compute, each rank's.
@@ -123,7 +130,9 @@ package final class Ranks: @unchecked Sendable {
         prompts = PromptStore(limit: configuration.promptMemory)
         sequence.reserveCapacity(contextLength)
         // Devices have theirs already.
-        if !copies.isPacked, onDevices.isEmpty || onDevices.contains(.cpu) { try pack(progress: progress) }
+        packsWeights = onDevices.isEmpty || onDevices.contains(.cpu)
+        deviceNames = choice?.names(onDevices) ?? ["cpu"]
+        if !copies.isPacked, packsWeights { try pack(progress: progress) }
     }
 
     /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.
