@@ -1,6 +1,6 @@
 import Crypto
 import Dispatch
-package import KVGGUF
+import KVGGUF
 
 /// The content of a model's tensors as SHA-256 digests: of every block of every tensor's bytes as the file has them. Whoever packs the
 /// weights computes them while it reads these bytes; they lie behind the weights in each copy, where all processes see them.
