@@ -68,7 +68,7 @@ struct Fuzz: ParsableCommand {
         defer { try? FileManager.default.removeItem(atPath: place) }
         let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path + "/kvcpu"
         let context = TargetContext(corpus: try Corpus(corpus), kvcpu: kvcpu ?? program, folder: place)
-        var worker = try FuzzWorker(type, context, folder: folder)
+        var worker = try FuzzWorker(type, context, folder: folder, tells: inside)
         try worker.run(seed..<seed + count)
     }
 

@@ -39,7 +39,7 @@ enum FuzzTargets {
 enum InputOutcome {
     case success(String)
     /// A typed error, by its type and kind.
-    case refused(String)
+    case refused(String, message: String)
     case fault(String)
 
     init(_ error: any Error) {
@@ -56,7 +56,8 @@ enum InputOutcome {
                 self = .fault("\(type) without a text")
             } else {
                 let kind = Mirror(reflecting: error).children.first { ["kind", "code", "reason"].contains($0.label) }
-                self = .refused(type + (kind.map { " " + "\($0.value)".prefix(24).filter { !$0.isNewline } } ?? ""))
+                self = .refused(
+                    type + (kind.map { " " + "\($0.value)".prefix(24).filter { !$0.isNewline } } ?? ""), message: description)
             }
         }
     }

@@ -5,12 +5,16 @@ struct FuzzWorker {
     private let name: String
     private var target: any FuzzTarget
     private let folder: String
+    private let tells: Bool
 
-    /// - Parameter folder: for the inputs, each in a folder of its own; those with a fault stay.
-    init(_ type: any FuzzTarget.Type, _ context: TargetContext, folder: String) throws {
+    /// - Parameters:
+    ///   - folder: for the inputs, each in a folder of its own; those with a fault stay.
+    ///   - tells: errors' whole messages are written, for people.
+    init(_ type: any FuzzTarget.Type, _ context: TargetContext, folder: String, tells: Bool) throws {
         name = type.name
         target = try type.init(context)
         self.folder = folder
+        self.tells = tells
     }
 
     mutating func run(_ seeds: Range<UInt64>) throws {
@@ -23,7 +27,7 @@ struct FuzzWorker {
             let (kind, text) =
                 switch outcome {
                 case .success(let text): ("success", text)
-                case .refused(let text): ("refused", text)
+                case .refused(let text, let message): ("refused", tells ? text + ": " + message : text)
                 case .fault(let text): ("fault", text)
                 }
             let line = text.prefix(600).map { $0.isNewline || $0 == "\t" ? " " : String($0) }.joined()

@@ -21,22 +21,22 @@ struct JSONMutation {
     }
 
     /// A path drawn from the root: small objects near it are met more often than a vocabulary's members.
-    func apply(to document: inout JSONDocument, _ random: inout RandomSource) {
+    func apply(to document: inout JSONDocument, _ random: inout RandomSource, depth: Int = 0) {
         switch document {
         case .object(var members):
-            guard !members.isEmpty, !random.oneIn(5) else { break }
+            guard !members.isEmpty, !random.oneIn(depth == 0 ? 40 : 6) else { break }
             let index = random.below(members.count)
             switch random.below(16) {
             case 0: members.remove(at: index)
             case 1:
                 var double = members[index]
-                apply(to: &double.value, &random)
+                apply(to: &double.value, &random, depth: depth + 1)
                 members.insert(double, at: random.below(members.count + 1))
             case 2: members[index].key = random.oneIn(2) || known.isEmpty ? ExtremeValues.text(&random) : random.pick(known).key
             case 3:
                 if !known.isEmpty {
                     var member = random.pick(known)
-                    if random.oneIn(2) { apply(to: &member.value, &random) }
+                    if random.oneIn(2) { apply(to: &member.value, &random, depth: depth + 1) }
                     members.removeAll { $0.key == member.key }
                     members.append(member)
                 }
@@ -45,12 +45,12 @@ struct JSONMutation {
                 let value = members[index].value
                 members[index].value = members[other].value
                 members[other].value = value
-            default: apply(to: &members[index].value, &random)
+            default: apply(to: &members[index].value, &random, depth: depth + 1)
             }
             document = .object(members)
             return
         case .array(var items):
-            guard !items.isEmpty, !random.oneIn(5) else { break }
+            guard !items.isEmpty, !random.oneIn(depth == 0 ? 40 : 6) else { break }
             let index = random.below(items.count)
             switch random.below(10) {
             case 0: items.remove(at: index)
@@ -58,7 +58,7 @@ struct JSONMutation {
             case 2: items.swapAt(index, random.below(items.count))
             case 3: items.removeAll()
             case 4: items.insert(replacement(for: items[index], &random), at: index)
-            default: apply(to: &items[index], &random)
+            default: apply(to: &items[index], &random, depth: depth + 1)
             }
             document = .array(items)
             return
@@ -71,7 +71,7 @@ struct JSONMutation {
         // Half of the time of the same type.
         if random.oneIn(2) {
             switch document {
-            case .number: return .number(random.pick(ExtremeValues.numbers))
+            case .number: return .number(ExtremeValues.number(&random))
             case .string: return .string(ExtremeValues.text(&random))
             case .bool(let value): return .bool(!value)
             default: break
@@ -80,14 +80,14 @@ struct JSONMutation {
         switch random.below(14) {
         case 0: return .null
         case 1: return .bool(random.oneIn(2))
-        case 2, 3, 4: return .number(random.pick(ExtremeValues.numbers))
+        case 2, 3, 4: return .number(ExtremeValues.number(&random))
         case 5, 6: return .string(ExtremeValues.text(&random))
         case 7: return .array([])
         case 8: return .object([])
         case 9: return .array([document, document])
         case 10: return .object([JSONDocument.Member(key: ExtremeValues.text(&random), value: document)])
         case 11: return Self.nested(random.oneIn(2), depth: 1 << (2 + random.below(15)))
-        case 12: return .array(Array(repeating: .number(random.pick(ExtremeValues.numbers)), count: 1 << random.below(13)))
+        case 12: return .array(Array(repeating: .number(ExtremeValues.number(&random)), count: 1 << random.below(13)))
         default:
             return .object(
                 (0..<(1 << random.below(12))).map { JSONDocument.Member(key: Array("k\($0)".utf8), value: .number("\($0)")) })

@@ -5,6 +5,7 @@ import KVText
 struct TemplateTarget: FuzzTarget {
     static let name = "template"
     private let grammar = TemplateGrammar()
+    private let typed = TypedTemplateGrammar()
     private var templates: [[UInt8]]
     private let mutation: JSONMutation
 
@@ -37,8 +38,13 @@ struct TemplateTarget: FuzzTarget {
     }
 
     mutating func run(_ random: inout RandomSource, in folder: String) throws -> String {
-        var text = random.oneIn(2) ? Array(grammar.template(&random).utf8) : random.pick(templates)
-        if random.oneIn(3) { try change(&text, &random) }
+        var text: [UInt8]
+        switch random.below(3) {
+        case 0: text = Array(grammar.template(&random).utf8)
+        case 1: text = Array(typed.template(&random).utf8)
+        default: text = random.pick(templates)
+        }
+        if random.oneIn(3) { change(&text, &random) }
         var messages = Self.conversation
         if random.oneIn(2) { for _ in 0...random.below(3) { mutation.apply(to: &messages, &random) } }
         var json = messages.serialised()
@@ -56,7 +62,7 @@ struct TemplateTarget: FuzzTarget {
     }
 
     /// Pieces doubled, removed, exchanged with other templates'; or bytes.
-    private func change(_ text: inout [UInt8], _ random: inout RandomSource) throws {
+    private func change(_ text: inout [UInt8], _ random: inout RandomSource) {
         for _ in 0...random.below(3) {
             guard !text.isEmpty else { return }
             if random.oneIn(3) {

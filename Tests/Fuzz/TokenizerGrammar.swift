@@ -18,7 +18,9 @@ struct TokenizerGrammar {
     ]
 
     func tokenizer(_ random: inout RandomSource) -> JSONDocument {
-        let kind = random.pick(["BPE", "BPE", "BPE", "BPE", "Unigram", "Unigram", "WordPiece", "WordLevel"])
+        let kind = random.pick([
+            "BPE", "BPE", "BPE", "BPE", "BPE", "BPE", "BPE", "BPE", "Unigram", "Unigram", "Unigram", "WordPiece", "WordLevel",
+        ])
         let bytes = random.oneIn(3)
         var vocabulary = ["<unk>"]
         if bytes { for byte in 0..<256 { vocabulary.append("<0x" + hexadecimal(byte) + ">") } }

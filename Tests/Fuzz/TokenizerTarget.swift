@@ -16,8 +16,8 @@ struct TokenizerTarget: FuzzTarget {
     mutating func run(_ random: inout RandomSource, in folder: String) throws -> String {
         var document = corpus.isEmpty || random.oneIn(2) ? grammar.tokenizer(&random) : random.pick(corpus)
         var settings = grammar.settings(&random)
-        let mutates = !random.oneIn(3)
-        if mutates { for _ in 0...random.below(3) { mutation.apply(to: &document, &random) } }
+        let mutates = random.oneIn(2)
+        if mutates { for _ in 0...random.below(2) { mutation.apply(to: &document, &random) } }
         if mutates, random.oneIn(4) { mutation.apply(to: &settings, &random) }
         var bytes = document.serialised()
         if random.oneIn(12) { ByteMutation.apply(to: &bytes, &random) }
