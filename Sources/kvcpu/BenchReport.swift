@@ -112,23 +112,23 @@ struct BenchReport {
     mutating func add(_ row: BenchRow) throws(Failure) {
         switch format {
         case .json: break
-        case .jsonl: try Terminal.output(Self.json(row, pretty: false) + "\n")
+        case .jsonl: try Terminal.report(Self.json(row, pretty: false) + "\n")
         case .csv:
-            if rows.isEmpty { try Terminal.output(Self.columns(row).map(\.0).joined(separator: ",") + "\n") }
-            try Terminal.output(Self.columns(row).map { "\"\($0.1)\"" }.joined(separator: ",") + "\n")
+            if rows.isEmpty { try Terminal.report(Self.columns(row).map(\.0).joined(separator: ",") + "\n") }
+            try Terminal.report(Self.columns(row).map { "\"\($0.1)\"" }.joined(separator: ",") + "\n")
         case .md:
             if rows.isEmpty {
-                try Terminal.output(
+                try Terminal.report(
                     Self.line(["model", "size", "params", "ranks", "threads", "strategy", "partition", "kernels", "test", "t/s"]))
-                try Terminal.output("| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: | ---: |\n")
+                try Terminal.report("| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: | ---: |\n")
             }
-            try Terminal.output(Self.markdown(row))
+            try Terminal.report(Self.markdown(row))
         }
         rows.append(row)
     }
 
     func finish() throws(Failure) {
-        if format == .json { try Terminal.output(Self.json(rows, pretty: true) + "\n") }
+        if format == .json { try Terminal.report(Self.json(rows, pretty: true) + "\n") }
     }
 
     private static func line(_ cells: [String]) -> String { "| " + cells.joined(separator: " | ") + " |\n" }

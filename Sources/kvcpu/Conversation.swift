@@ -1,4 +1,5 @@
 import Foundation
+import KVGGUF
 import KVText
 
 /// A chat's messages, and what the user's lines do to them.
@@ -7,6 +8,10 @@ struct Conversation {
     private var system: String?
     /// Files for the next message.
     private var attached = ""
+    /// The last message, where its answer failed.
+    private var unanswered: ChatMessage?
+    /// The answer that a new one is to replace.
+    private var replaced: ChatMessage?
 
     /// What is to be done after a line.
     enum Step: Equatable {
@@ -42,6 +47,7 @@ struct Conversation {
         guard text.hasPrefix("/"), !text.hasPrefix("//") else {
             turns.append(ChatMessage(role: "user", content: attached + (text.hasPrefix("//") ? String(text.dropFirst()) : line)))
             attached = ""
+            unanswered = nil
             return .answer
         }
         let words = text.split(separator: " ", maxSplits: 1)
@@ -56,12 +62,18 @@ struct Conversation {
         case "/clear":
             turns = []
             attached = ""
+            unanswered = nil
             return .say("forgotten")
         case "/system":
             system = argument.isEmpty ? nil : argument
             return .say(argument.isEmpty ? "no system message" : "system: \(argument)")
         case "/regen":
-            if turns.last?.role == "assistant" { turns.removeLast() }
+            if let unanswered {
+                turns.append(unanswered)
+                self.unanswered = nil
+            } else if turns.last?.role == "assistant" {
+                replaced = turns.removeLast()
+            }
             return turns.isEmpty ? .say("there is no message yet") : .answer
         case "/undo":
             guard !turns.isEmpty else { return .say("there is no message yet") }
@@ -82,7 +94,21 @@ struct Conversation {
         }
     }
 
-    mutating func add(answer: String) { turns.append(ChatMessage(role: "assistant", content: answer)) }
+    mutating func add(answer: String) {
+        replaced = nil
+        turns.append(ChatMessage(role: "assistant", content: answer))
+    }
+
+    /// There is no answer: the conversation is as it was before the message, which /regen sends again, or has the answer that a new one was to
+    /// replace.
+    mutating func fail() {
+        if let replaced {
+            turns.append(replaced)
+            self.replaced = nil
+        } else {
+            unanswered = turns.popLast()
+        }
+    }
 
     /// Takes the last message, and what answered it, back.
     mutating func withdraw() {
@@ -103,10 +129,12 @@ struct Conversation {
         guard !path.isEmpty else { throw .usage("/save needs a file") }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .withoutEscapingSlashes]
+        let text: String
         do {
             let file = File(messages: messages.map { .init(role: $0.role, content: $0.content) })
-            try encoder.encode(file).write(to: URL(fileURLWithPath: path), options: .atomic)
-        } catch { throw .run("\(path): \((error as NSError).localizedDescription)") }
+            text = String(decoding: try encoder.encode(file), as: UTF8.self)
+        } catch { throw .run("\(path): \(error)") }
+        do { try OutputFile.write(text, to: path, isPrivate: true) } catch { throw .run("\(error)") }
     }
 
     private mutating func load(_ path: String) throws(Failure) {
@@ -118,17 +146,14 @@ struct Conversation {
         var messages = file.messages.map { ChatMessage(role: $0.role, content: $0.content) }
         system = messages.first?.role == "system" ? messages.removeFirst().content : nil
         turns = messages
+        unanswered = nil
     }
 
     private static func read(_ path: String) throws(Failure) -> String {
         guard !path.isEmpty else { throw .usage("a file is missing") }
-        do {
-            guard let text = String(validating: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self) else {
-                throw Failure.run("\(path): not UTF-8")
-            }
-            return text
-        } catch let failure as Failure { throw failure } catch {
-            throw .run("\(path): \((error as NSError).localizedDescription)")
-        }
+        // Nobody can stop it while it waits.
+        let bytes = try Input.read(path, patience: 5)
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .run("\(path): not UTF-8") }
+        return text
     }
 }

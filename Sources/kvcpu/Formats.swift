@@ -18,12 +18,12 @@ struct Formats: ParsableCommand {
 
     func run() throws {
         switch output {
-        case .md: try Terminal.output(Self.table)
+        case .md: try Terminal.report(Self.table)
         case .json:
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             let object = Dictionary(Self.rows.map { ($0.name, $0.items) }, uniquingKeysWith: { $1 })
-            try Terminal.output(String(decoding: try encoder.encode(object), as: UTF8.self) + "\n")
+            try Terminal.report(String(decoding: try encoder.encode(object), as: UTF8.self) + "\n")
         }
     }
 

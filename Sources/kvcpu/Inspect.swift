@@ -41,7 +41,7 @@ struct Inspect: ParsableCommand {
                 try engine.configuration(source), logger: Logger(label: "kvcpu") { _ in SwiftLogNoOpLogHandler() })
             for notice in engine.information.notices { Terminal.note(notice) }
             let report = PlacementReport(proof: try engine.withRanksBlocking { try $0.proof() })
-            try Terminal.output(output == "json" ? report.json : report.text)
+            try Terminal.report(output == "json" ? report.json : report.text)
             return
         }
         let file = try source.open()
@@ -49,10 +49,10 @@ struct Inspect: ParsableCommand {
             try write(tensor, of: file, to: output)
             return
         }
-        try Terminal.output(metadata(file) + tensorTable(file))
-        try Terminal.output(machine(Topology.read()) + DeviceReport.text())
+        try Terminal.report(metadata(file) + tensorTable(file))
+        try Terminal.report(machine(Topology.read()) + DeviceReport.text())
         let opening = try Opening(try engine.configuration(source))
-        try Terminal.output(plan(opening, try opening.devicePlans()))
+        try Terminal.report(plan(opening, try opening.devicePlans()))
     }
 
     private func metadata(_ file: GGUFFile) -> String {

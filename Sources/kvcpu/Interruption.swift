@@ -1,4 +1,4 @@
-import Dispatch
+import KVFabric
 import Synchronization
 
 #if canImport(Glibc)
@@ -7,27 +7,23 @@ import Synchronization
     import Musl
 #endif
 
-/// Ctrl-C: the first one calls `onFirst`, the second ends the process at once.
+/// Ctrl-C, SIGTERM and SIGHUP while work runs: the first calls `onFirst`, the second ends the process at once.
 final class Interruption: Sendable {
-    private let count = Atomic<Int>(0)
-    // Kept for its lifetime; never touched again.
-    nonisolated(unsafe) private let source: any DispatchSourceSignal
+    private let first = Mutex<Int32?>(nil)
 
     init(_ onFirst: @escaping @Sendable () -> Void) {
-        signal(SIGINT, SIG_IGN)
-        let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: DispatchQueue(label: "kvcpu.signals"))
-        self.source = source
-        source.setEventHandler { [weak self] in
-            guard let self else { return }
-            if count.add(1, ordering: .relaxed).oldValue == 0 { onFirst() } else { _exit(130) }
+        Signals.handle { [weak self] signal in
+            guard let self else { _exit(128 + signal) }
+            let isFirst = first.withLock { first in
+                defer { first = first ?? signal }
+                return first == nil
+            }
+            if isFirst { onFirst() } else { _exit(128 + signal) }
         }
-        source.resume()
     }
 
-    deinit { source.cancel() }
+    deinit { Signals.handle(nil) }
 
-    /// The next Ctrl-C is a first one again.
-    func rearm() { count.store(0, ordering: .relaxed) }
-
-    var isRaised: Bool { count.load(ordering: .relaxed) > 0 }
+    /// The signal that came first.
+    var signal: Int32? { first.withLock { $0 } }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import KVFabric
 import KVGGUF
 import KVRunahead
 
@@ -25,12 +26,14 @@ struct Kvcpu: AsyncParsableCommand {
 @main
 enum Main {
     static func main() async {
+        // Before anything is opened, that might become a standard stream.
+        Startup.openStreams()
         // Before anything else: an engine may have started this program as one of its ranks.
         RankMain.runIfAsked()
         // A closed pipe is an error of write, not the end of the process without a word.
         signal(SIGPIPE, SIG_IGN)
         do {
-            var command = try Kvcpu.parseAsRoot()
+            var command = try Kvcpu.parseAsRoot(Startup.arguments)
             Terminal.warnIfDebugBuild()
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
@@ -50,7 +53,10 @@ enum Main {
             let message = Kvcpu.fullMessage(for: error)
             switch Kvcpu.exitCode(for: error) {
             case .success:
-                print(message)
+                do { try Terminal.raw(message + "\n") } catch {
+                    if !error.message.isEmpty { Terminal.error(error.message) }
+                    exit(error.code)
+                }
                 exit(0)
             case .validationFailure:
                 Terminal.write(message + "\n")

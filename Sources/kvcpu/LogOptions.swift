@@ -23,7 +23,7 @@ struct LogOptions: ParsableArguments {
         let usual: Logger.Level = verbose ? .debug : logFormat == .json ? .info : .critical
         var logger = Logger(label: "kvcpu") { label -> any LogHandler in
             switch logFormat {
-            case .text: StreamLogHandler.standardError(label: label)
+            case .text: TextLogHandler(label: label)
             case .json: JSONLogHandler(label: label)
             }
         }
@@ -33,7 +33,7 @@ struct LogOptions: ParsableArguments {
     }
 
     static var quiet: Logger {
-        var logger = Logger(label: "kvcpu") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "kvcpu") { TextLogHandler(label: $0) }
         logger.logLevel = .critical
         return logger
     }

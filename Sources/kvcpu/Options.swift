@@ -270,22 +270,26 @@ struct PromptOptions: ParsableArguments {
     }
 
     /// The prompt's bytes: from -p, -f, or standard input when that is no terminal.
-    func bytes() throws(Failure) -> [UInt8] {
-        if let prompt { return Array(prompt.utf8) }
+    /// - Parameter limit: of bytes, for what is read.
+    func bytes(limit: Int = Input.textLimit) throws(Failure) -> [UInt8] {
+        if let prompt {
+            Input.noteUnread("-p")
+            return Array(prompt.utf8)
+        }
         if let file, file != "-" {
-            do { return [UInt8](try Data(contentsOf: URL(fileURLWithPath: file))) } catch {
-                throw .run("\(file): \((error as NSError).localizedDescription)")
-            }
+            Input.noteUnread("-f")
+            return try Input.read(file, limit: limit)
         }
         guard file == "-" || !Terminal.inputIsTerminal else {
             throw .usage("no prompt: give -p TEXT or -f FILE, or pipe it in")
         }
-        return [UInt8](FileHandle.standardInput.readDataToEndOfFile())
+        return try Input.read("-", limit: limit)
     }
 
     /// The prompt as text, not empty.
-    func text() throws(Failure) -> String {
-        let bytes = try bytes()
+    /// - Parameter limit: as for `bytes`.
+    func text(limit: Int = Input.textLimit) throws(Failure) -> String {
+        let bytes = try bytes(limit: limit)
         guard let text = String(validating: bytes, as: UTF8.self) else {
             let name = file == nil || file == "-" ? "standard input" : file ?? ""
             throw .run("\(name): not UTF-8 (first wrong byte at offset \(Self.firstInvalid(bytes)))")

@@ -24,7 +24,7 @@ struct PerplexityCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let text = try prompt.text()
+        let text = try prompt.text(limit: 1 << 30)
         var configuration = try engine.configuration(.file(try model.path()))
         if configuration.contextLength == 0 { configuration.contextLength = 512 }
         let perplexity = try Perplexity(context: configuration.contextLength)
@@ -39,11 +39,11 @@ struct PerplexityCommand: AsyncParsableCommand {
             var result = perplexity
             try ranks.perplexity(windows, into: &result) { done, soFar in
                 if isCancelled() { throw EngineError(.cancelled, "cancelled after \(done) windows") }
-                try Terminal.output("[\(done)]\(String(format: "%.4f", soFar.value)),")
+                try Terminal.report("[\(done)]\(String(format: "%.4f", soFar.value)),")
             }
             return result
         }
-        try Terminal.output(
+        try Terminal.report(
             "\nFinal estimate: PPL = \(String(format: "%.4f", result.value)) +/- \(String(format: "%.5f", result.error))\n")
     }
 }

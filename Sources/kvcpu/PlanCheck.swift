@@ -126,7 +126,7 @@ struct PlanCheck {
                 let medianError: Double
                 let rows: [Row]
             }
-            try Terminal.output(PlanCommand.json(Checked(medianError: median, rows: rows)))
+            try Terminal.report(PlanCommand.json(Checked(medianError: median, rows: rows)))
             return
         }
         var text =
@@ -138,6 +138,6 @@ struct PlanCheck {
                 + String(format: "%+.1f %% |\n", row.error * 100)
         }
         text += String(format: "\nmedian error %.1f %% over %d configurations\n", median * 100, rows.count)
-        try Terminal.output(text)
+        try Terminal.report(text)
     }
 }

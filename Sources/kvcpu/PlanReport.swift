@@ -35,11 +35,11 @@ struct PlanReport {
 
     func finish() throws {
         switch command.output {
-        case .json: try Terminal.output(PlanCommand.json(rows))
+        case .json: try Terminal.report(PlanCommand.json(rows))
         case .md:
-            try Terminal.output(table)
-            for (ranks, finding) in findings where ranks == 2 { try Terminal.output("\n" + Self.plot(finding)) }
-            try Terminal.output("\n" + shares)
+            try Terminal.report(table)
+            for (ranks, finding) in findings where ranks == 2 { try Terminal.report("\n" + Self.plot(finding)) }
+            try Terminal.report("\n" + shares)
         }
         try figures()
     }

@@ -52,7 +52,7 @@ struct PlanShapes {
         guard let best = rows.min(by: { $0.ttftMs < $1.ttftMs }) else { return }
         try keep(best)
         if command.output == .json {
-            try Terminal.output(PlanCommand.json(rows))
+            try Terminal.report(PlanCommand.json(rows))
             return
         }
         var text = "| ranks × threads | tokens | partition | TTFT |\n| ---: | ---: | --- | ---: |\n"
@@ -64,7 +64,7 @@ struct PlanShapes {
         text += "\nsoonest: --ranks \(best.ranks) -t \(best.threadsPerRank)"
         text +=
             command.plans.isOff ? "\n" : "; taken by run and chat from now on, unless --ranks, -t or --partition say otherwise\n"
-        try Terminal.output(text)
+        try Terminal.report(text)
     }
 
     /// Shapes that use every CPU; on CUDA devices, ranks with a device each.

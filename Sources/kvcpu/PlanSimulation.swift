@@ -62,10 +62,10 @@ struct PlanSimulation {
                 let costs: LayerCosts
                 let rows: [Row]
             }
-            try Terminal.output(
+            try Terminal.report(
                 PlanCommand.json(Simulated(model: engine.information.modelPath, costs: costs, rows: rows)))
         } else {
-            try Terminal.output(text(rows, costs, engine, threads))
+            try Terminal.report(text(rows, costs, engine, threads))
         }
         let lengths = Set(rows.map(\.tokens)).sorted()
         let figure = Figure(

@@ -26,13 +26,13 @@ final class ProgressBar: Sendable {
             guard now.timeIntervalSince(state.last) > 0.1, now.timeIntervalSince(state.start) > 0.2 else { return }
             state.last = now
             state.isShown = true
-            Terminal.write("\r\u{1B}[K" + Self.text(state.label, fraction, elapsed: now.timeIntervalSince(state.start)))
+            Terminal.control("\r\u{1B}[K" + Self.text(state.label, fraction, elapsed: now.timeIntervalSince(state.start)))
         }
     }
 
     func clear() {
         state.withLock { state in
-            if state.isShown { Terminal.write("\r\u{1B}[K") }
+            if state.isShown { Terminal.control("\r\u{1B}[K") }
             state.isShown = false
         }
     }

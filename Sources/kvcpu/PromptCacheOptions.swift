@@ -1,4 +1,5 @@
 import ArgumentParser
+import KVGGUF
 import KVRunahead
 
 /// What is kept of prompts, so that those that begin alike are not computed anew; names as llama.cpp's.
@@ -22,6 +23,12 @@ struct PromptCacheOptions: ParsableArguments {
         configuration.promptMemory = cacheMemory < 0 || overflow ? .max : bytes
     }
 
+    /// Finds a file that cannot be written before the work.
+    /// - Throws: `OutputError`.
+    func check() throws(OutputError) {
+        if let promptCache, !promptCacheRo { try OutputFile.check(promptCache) }
+    }
+
     /// Takes up the file's prompt; where it cannot be used, says why and begins cold.
     func restore(_ engine: Engine) async throws {
         guard let promptCache else { return }
@@ -34,5 +41,11 @@ struct PromptCacheOptions: ParsableArguments {
     /// - Throws: `EngineError` naming the file that cannot be written.
     func save(_ engine: Engine) async throws {
         if let promptCache, !promptCacheRo { try await engine.savePrompt(to: promptCache) }
+    }
+
+    /// The same, for a thread that may wait.
+    /// - Throws: `EngineError`.
+    func saveBlocking(_ engine: Engine) throws {
+        if let promptCache, !promptCacheRo { try engine.withRanksBlocking { try $0.savePrompt(to: promptCache) } }
     }
 }

@@ -40,7 +40,12 @@ struct Run: AsyncParsableCommand {
     @Flag(name: [.short, .long], help: "More on standard error, with a chart of the timeline")
     var verbose = false
 
+    @Flag(help: "At a terminal, too, the answer's control characters are written as they are")
+    var raw = false
+
     func run() async throws {
+        try Terminal.checkOutput()
+        try cache.check()
         let text = try prompt.text()
         var options = GenerationOptions()
         options.sampling = try sampling.options()
@@ -72,13 +77,13 @@ struct Run: AsyncParsableCommand {
                 Terminal.note("verified: \(verified.positions) positions × \(verified.layers) layers, logits equal")
             }
             report(engine, summary, hashes.withLock { $0 })
-            try await cache.save(engine)
-        } else if outcome.interrupted {
+        } else if outcome.interrupted != nil {
             Terminal.note(
                 "interrupted after \(outcome.generated) tokens, \(duration(outcome.elapsed))"
                     + (outcome.firstToken.map { ", TTFT \(duration($0))" } ?? " in the prompt phase"))
         }
-        if outcome.interrupted { throw Failure(code: 130, message: "") }
+        try await cache.save(engine)
+        if let signal = outcome.interrupted { throw Failure(code: 128 + signal, message: "") }
     }
 
     private func tokens(_ text: String, _ engine: Engine) throws -> [Int32] {
@@ -89,7 +94,8 @@ struct Run: AsyncParsableCommand {
 
     struct Outcome {
         var summary: GenerationEvent.Summary?
-        var interrupted = false
+        /// The signal that ended it early.
+        var interrupted: Int32?
         var generated = 0
         var firstToken: Double?
         var elapsed = 0.0
@@ -108,7 +114,7 @@ struct Run: AsyncParsableCommand {
                     case .token(let token):
                         if outcome.firstToken == nil { outcome.firstToken = Date().timeIntervalSince(start) }
                         outcome.generated += 1
-                        try Terminal.output(token.text)
+                        try Terminal.output(token.text, isRaw: raw)
                     case .finished(let summary): outcome.summary = summary
                     }
                 }
@@ -119,7 +125,7 @@ struct Run: AsyncParsableCommand {
         let interruption = Interruption { reader.cancel() }
         defer { bar.clear() }
         var outcome = try await reader.value
-        outcome.interrupted = interruption.isRaised && outcome.summary == nil
+        outcome.interrupted = outcome.summary == nil ? interruption.signal : nil
         if outcome.generated > 0 { try Terminal.output("\n") }
         return outcome
     }

@@ -42,15 +42,7 @@ struct TemplateOptions: ParsableArguments {
     }
 
     static func read(_ path: String) throws(Failure) -> String {
-        let data: Data
-        if path == "-" {
-            data = FileHandle.standardInput.readDataToEndOfFile()
-        } else {
-            // By handle: `Data(contentsOf:)` refuses pipes and devices.
-            do { data = try FileHandle(forReadingFrom: URL(fileURLWithPath: path)).readToEnd() ?? Data() } catch {
-                throw .run("\(path): \((error as NSError).localizedDescription)")
-            }
-        }
+        let data = try Input.read(path)
         guard let text = String(validating: data, as: UTF8.self) else { throw .run("\(path): not UTF-8") }
         return text
     }

@@ -1,4 +1,5 @@
 import Foundation
+import KVGGUF
 import Logging
 import Synchronization
 
@@ -13,9 +14,13 @@ enum Terminal {
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
     static var inputIsTerminal: Bool { isatty(STDIN_FILENO) == 1 }
 
-    /// To standard error; what cannot be written there is lost.
-    static func write(_ text: String) { _ = put(text, STDERR_FILENO) }
+    static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// To standard error, control characters made visible; what cannot be written there is lost.
+    static func write(_ text: String) { _ = put(text.visible(), STDERR_FILENO) }
     static func line(_ text: String) { write(text + "\n") }
+    /// A sequence that the terminal behind standard error is to obey; nothing from outside belongs into it.
+    static func control(_ sequence: String) { _ = put(sequence, STDERR_FILENO) }
     static func error(_ message: String) {
         line(writesJSON ? JSONLogHandler.line(.error, label: "kvcpu", message) : "kvcpu: error: \(message)")
     }
@@ -30,13 +35,36 @@ enum Terminal {
     }
     private static let json = Atomic<Bool>(false)
 
-    /// To standard output.
-    /// - Throws: `Failure` without a message when the reader has gone, as of `head`.
-    static func output(_ text: String) throws(Failure) {
-        guard put(text, STDOUT_FILENO) else { throw Failure(code: 1, message: "") }
+    /// A report to standard output, control characters made visible.
+    /// - Throws: `Failure` as `raw`.
+    static func report(_ text: String) throws(Failure) { try raw(text.visible()) }
+
+    /// What a model or the user wrote, to standard output: as it is, but at a terminal control characters are made visible.
+    /// - Parameter isRaw: at a terminal, too, it is as it is.
+    /// - Throws: `Failure` as `raw`.
+    static func output(_ text: String, isRaw: Bool = false) throws(Failure) {
+        try raw(!isRaw && outputIsTerminal ? text.visible(bidi: false) : text)
     }
 
-    private static func put(_ text: String, _ descriptor: Int32) -> Bool {
+    /// To standard output as it is.
+    /// - Throws: `Failure`, without a message when the reader has gone, as of `head`.
+    static func raw(_ text: String) throws(Failure) {
+        let code = put(text, STDOUT_FILENO)
+        if code != 0 { throw Failure(code: 1, message: code == EPIPE ? "" : "standard output: \(String(cString: strerror(code)))") }
+    }
+
+    /// Finds a standard output that is closed before the work.
+    /// - Throws: `Failure` naming it.
+    static func checkOutput() throws(Failure) {
+        let flags = fcntl(STDOUT_FILENO, F_GETFL)
+        // So is what a closed stream is given at the start.
+        guard flags >= 0, flags & O_ACCMODE != O_RDONLY else {
+            throw .run("standard output: \(String(cString: strerror(EBADF)))")
+        }
+    }
+
+    /// - Returns: 0 or the errno.
+    private static func put(_ text: String, _ descriptor: Int32) -> Int32 {
         var text = text
         return text.withUTF8 { bytes in
             var done = 0
@@ -44,12 +72,19 @@ enum Terminal {
                 let count = Foundation.write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
                 if count < 0 {
                     if errno == EINTR { continue }
-                    return false
+                    if errno == EAGAIN, waitToWrite(descriptor) { continue }
+                    return errno
                 }
                 done += count
             }
-            return true
+            return 0
         }
+    }
+
+    /// A stream that another program has set not to wait.
+    private static func waitToWrite(_ descriptor: Int32) -> Bool {
+        var descriptor = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        return poll(&descriptor, 1, -1) > 0 || errno == EINTR
     }
 
     /// Columns of the terminal behind standard error; 80 when it is none.

@@ -98,4 +98,17 @@ char ckv_process_state(int32_t pid);
 /// With the pid it names a process for good: pids come back, start times do not.
 uint64_t ckv_process_start_time(int32_t pid);
 
+/// From now on these signals (SIGHUP unless it is ignored) do nothing but send a byte, their number, through a pipe, whose end for
+/// reading is returned (close-on-exec), or a negative errno. System calls under way are restarted. Once in a process.
+int ckv_signals_told(const int *signals, int count);
+/// Ends this process as the signal does where nobody handles it.
+_Noreturn void ckv_signals_end_by(int number);
+
+/// Gives those of the descriptors 0, 1 and 2 that are closed to something that can neither be read nor written (EBADF), so that no file
+/// that is opened later becomes a standard stream. Returns 0 or a positive errno.
+int ckv_streams_open(void);
+
+/// The process's arguments as main has them (with glibc): their number, and where they are; 0 where they are not known.
+int ckv_arguments(char ***values);
+
 #endif

@@ -1,5 +1,6 @@
 import Foundation
 import KVFabric
+import KVGGUF
 import KVModel
 import Synchronization
 
@@ -26,8 +27,8 @@ public enum RankMain {
 
     /// Returns at once, unless an engine has started this process as a rank: then it does its work, and does not return.
     public static func runIfAsked() {
-        let arguments = CommandLine.arguments
-        guard arguments.count == 3, arguments[1] == word, let rank = Int(arguments[2]),
+        let arguments = Startup.arguments ?? Array(CommandLine.arguments.dropFirst())
+        guard arguments.count == 2, arguments[0] == word, let rank = Int(arguments[1]),
             getenv(variable) != nil
         else { return }
         exit(run(rank))
@@ -59,7 +60,7 @@ public enum RankMain {
                 return 1
             }
         } catch {
-            FileHandle.standardError.write(Data("kvcpu: rank \(rank): \(error)\n".utf8))
+            FileHandle.standardError.write(Data("kvcpu: rank \(rank): \("\(error)".visible())\n".utf8))
             return 1
         }
     }
