@@ -17,15 +17,17 @@ struct Command {
     ///   - input: standard input; nil: none.
     ///   - interrupt: seconds after which Ctrl-C is sent.
     ///   - environment: variables added to the tests' own.
+    ///   - shell: how a shell starts it, with `"$@"` for the command; nil: without one.
     init(
-        _ arguments: [String], input: Data? = nil, interrupt: Double? = nil, environment: [String: String] = [:]
+        _ arguments: [String], input: Data? = nil, interrupt: Double? = nil, environment: [String: String] = [:],
+        shell: String? = nil
     ) throws {
         let process = Process()
         // The user's own plan tables are none of the tests'.
         let plans = ["KVCPU_PLANS": NSTemporaryDirectory() + "kvcpu-no-plans"]
         process.environment = ProcessInfo.processInfo.environment.merging(plans) { $1 }.merging(environment) { $1 }
-        process.executableURL = Self.executable
-        process.arguments = arguments
+        process.executableURL = shell == nil ? Self.executable : URL(fileURLWithPath: "/bin/bash")
+        process.arguments = shell.map { ["-c", $0, "bash", Self.executable.path] + arguments } ?? arguments
         let out = Pipe()
         let err = Pipe()
         let standardInput = Pipe()
