@@ -61,15 +61,18 @@ struct Inspect: ParsableCommand {
             guard let value = file.metadata[key] else { continue }
             if case .array(let array) = value, all {
                 let items = array.elementType == .string ? array.strings() : array.values().map(\.short)
-                text += "  \(key) = [\(items.joined(separator: ", "))]\n"
+                text += "  \(line(key)) = [\(line(items.joined(separator: ", ")))]\n"
             } else if case .string(let string) = value, all {
-                text += "  \(key) = \"\(string)\"\n"
+                text += "  \(line(key)) = \"\(string)\"\n"
             } else {
-                text += "  \(key) = \(value.short.replacingOccurrences(of: "\n", with: "\\n"))\n"
+                text += "  \(line(key)) = \(line(value.short))\n"
             }
         }
         return text
     }
+
+    /// What is told on one line, whatever line breaks a file has in it.
+    private func line(_ text: String) -> String { text.replacingOccurrences(of: "\n", with: "\\n") }
 
     private func tensorTable(_ file: GGUFFile) -> String {
         var types: [TensorType: (count: Int, elements: Int, bytes: Int)] = [:]
@@ -82,7 +85,7 @@ struct Inspect: ParsableCommand {
             text += "  \(type): \(sum.count) tensors, \(sum.elements) elements, \(MemoryPlan.text(sum.bytes))\n"
         }
         if tensors {
-            for tensor in file.tensors { text += "  \(tensor.name) \(tensor.type) \(tensor.dimensions)\n" }
+            for tensor in file.tensors { text += "  \(line(tensor.name)) \(tensor.type) \(tensor.dimensions)\n" }
         }
         return text
     }

@@ -71,6 +71,7 @@ struct PlanCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try checkOutputs()
         if simulate {
             try await PlanSimulation(self).run()
         } else if auto {
@@ -79,6 +80,17 @@ struct PlanCommand: AsyncParsableCommand {
             try await PlanCheck(self).run()
         } else {
             try await PlanSearch(self).run()
+        }
+    }
+
+    /// Finds folders that cannot be written before the work.
+    private func checkOutputs() throws {
+        let tables = simulate || check || plans.isOff ? nil : plans.folder ?? PlanStore.defaultFolder
+        for folder in [svg, tables].compactMap(\.self) {
+            do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
+                throw Failure.run("\(folder): the folder cannot be made: \((error as NSError).localizedDescription)")
+            }
+            try OutputFile.check(folder + "/partitions.svg")
         }
     }
 
