@@ -26,7 +26,8 @@ final class MappedFile: @unchecked Sendable {
 
     init(path: String) throws(Failure) {
         self.path = path
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // A FIFO without a writer would not open otherwise.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw errno == ENOENT ? .notFound : .system(call: "open", code: errno) }
         defer { close(descriptor) }
         var status = stat()

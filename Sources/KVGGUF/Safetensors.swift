@@ -32,13 +32,13 @@ package final class SafetensorsFile: Sendable {
         guard let length = reader.count(), let header = reader.take(length), length <= 100 << 20 else {
             throw SafetensorsError(path, "the header does not fit the file's \(file.bytes.count) bytes")
         }
-        guard let json = try? JSONSerialization.jsonObject(with: Data(header)) as? [String: Any] else {
-            throw SafetensorsError(path, "the header is no JSON object")
-        }
+        let json: JSONValue
+        do { json = try JSONValue(header) } catch { throw SafetensorsError(path, "the header is not JSON: \(error)") }
+        guard case .object(let entries) = json else { throw SafetensorsError(path, "the header is no JSON object") }
         var tensors: [String: Tensor] = [:]
-        for (name, value) in json where name != "__metadata__" {
-            guard let entry = value as? [String: Any], let dtype = entry["dtype"] as? String,
-                let shape = entry["shape"] as? [Int], let offsets = entry["data_offsets"] as? [Int], offsets.count == 2
+        for (name, value) in entries where name != "__metadata__" {
+            guard case .object(let entry) = value, case .string(let dtype)? = entry["dtype"],
+                let shape = entry["shape"]?.integers, let offsets = entry["data_offsets"]?.integers, offsets.count == 2
             else { throw SafetensorsError(path, "tensor \(name) is not described as the format asks") }
             guard let size = elementBytes[dtype] else { throw SafetensorsError(path, "tensor \(name) has unknown dtype \(dtype)") }
             var bytes = size

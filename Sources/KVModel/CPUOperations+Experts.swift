@@ -102,10 +102,9 @@ extension CPUOperations {
         let source = buffer(input)
         let width = target.width
         let blocks = width / Int(CKV_BLOCK)
-        let takesFloat = !experts.gate[0].quantised || !experts.up[0].quantised
         for row in share(piece.count * experts.used) {
             let token = Int(routes.token[row])
-            if takesFloat { (target.floats + row * width).update(from: source.floats + token * width, count: width) }
+            if experts.takesFloat { (target.floats + row * width).update(from: source.floats + token * width, count: width) }
             guard let values = target.values, let scales = target.scales, let sums = target.sums, let offsets = target.offsets,
                 let sourceValues = source.values, let sourceScales = source.scales, let sourceSums = source.sums,
                 let sourceOffsets = source.offsets

@@ -9,6 +9,7 @@ package struct GPTNeoX: TransformerArchitecture {
 
     package init(_ file: GGUFFile, weights: Weights) throws(ModelError) {
         var reader = try TransformerReader(file, weights, norm: .layer, pairing: .halves)
+        reader.isTiedWithoutOutput = false
         if try reader.keys.bool("use_parallel_residual", default: true) { reader.arrangement = .parallel }
         // Folders alone tell.
         let nonlinearity = try reader.keys.string("hidden_act", default: "gelu")

@@ -9,6 +9,7 @@ package struct OLMo2: TransformerArchitecture {
 
     package init(_ file: GGUFFile, weights: Weights) throws(ModelError) {
         var reader = try TransformerReader(file, weights, pairing: .halves)
+        reader.isTiedWithoutOutput = false
         reader.normPlaces = .after
         reader.headNorms = .rows
         let slides = try reader.slide { $0 % 4 != 3 }

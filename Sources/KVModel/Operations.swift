@@ -93,12 +93,27 @@ package struct Experts: Sendable {
     /// Normed rows to `router` and, where the shared expert is weighed, `sharedWeight`; in float whatever the activations.
     package let router: [Projection]
     package let gate, up, down: [Matrix]
+    /// Some expert's gate or up takes float activations: each expert has types of its own.
+    package let takesFloat: Bool
     /// Of each token.
     package let used: Int
     /// The weights of the chosen sum to 1; otherwise those of all experts do.
     package let renormalises: Bool
     /// Of all weights.
     package let scale: Float
+
+    package init(
+        router: [Projection], gate: [Matrix], up: [Matrix], down: [Matrix], used: Int, renormalises: Bool, scale: Float
+    ) {
+        self.router = router
+        self.gate = gate
+        self.up = up
+        self.down = down
+        takesFloat = (gate + up).contains { !$0.quantised }
+        self.used = used
+        self.renormalises = renormalises
+        self.scale = scale
+    }
 
     package var count: Int { gate.count }
 }

@@ -8,6 +8,7 @@ package struct Qwen2MoE: TransformerArchitecture {
 
     package init(_ file: GGUFFile, weights: Weights) throws(ModelError) {
         var reader = try TransformerReader(file, weights, pairing: .halves)
+        reader.isTiedWithoutOutput = false
         reader.renormalises = false
         transformer = try reader.transformer()
     }

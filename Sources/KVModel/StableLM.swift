@@ -9,6 +9,7 @@ package struct StableLM: TransformerArchitecture {
 
     package init(_ file: GGUFFile, weights: Weights) throws(ModelError) {
         var reader = try TransformerReader(file, weights, norm: .layer, pairing: .halves)
+        reader.isTiedWithoutOutput = false
         // The key says yes in files that have the second norm, too: not the key, the tensors tell.
         _ = try reader.keys.bool("use_parallel_residual", default: true)
         if !weights.has("blk.0.ffn_norm.weight") {

@@ -59,6 +59,8 @@ struct TransformerReader {
     var feedForward = FeedForwardKind.gated(.silu)
     /// False: files have none, and one that has is refused.
     var biases = true
+    /// A file without an output matrix means the embedding; false: it is incomplete (as llama.cpp has it).
+    var isTiedWithoutOutput = true
     /// By layer; see `Transformer.Layer`.
     var rotary: (Int) -> Int? = { _ in 0 }
     var embeddingScale: Float = 1
@@ -130,7 +132,13 @@ struct TransformerReader {
         for index in 0..<geometry.layers { layers.append(try layer(index)) }
         let outputNorm = try norm("output_norm", width)
         // Tied embeddings: the file has no output matrix of its own.
-        let name = weights.has("output.weight") ? "output" : "token_embd"
+        let isOwn = weights.has("output.weight")
+        guard isOwn || isTiedWithoutOutput || keys.file.folder != nil else {
+            throw ModelError(
+                .missingTensor,
+                "\(keys.file.path): tensor output.weight is missing; \(keys.prefix) does not tie it to the embedding")
+        }
+        let name = isOwn ? "output" : "token_embd"
         let output = try weights.matrix(
             "\(name).weight", columns: width, rows: geometry.vocabulary,
             bias: biases && weights.has("output.bias") ? "output.bias" : nil)

@@ -229,6 +229,89 @@ final class ModelFolderTests: XCTestCase {
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
     }
 
+    /// A share of a head that no head has, in every class that reads one; counts that would cost hours.
+    func testNumbersOutOfRange() throws {
+        for share in [1e30, -1e30, 1e-30, -0.5, 1.5] {
+            for (modelClass, field) in [
+                ("GPTNeoXForCausalLM", "rotary_pct"), ("Phi3ForCausalLM", "partial_rotary_factor"),
+                ("StableLmForCausalLM", "rope_pct"), ("Cohere2ForCausalLM", "rotary_pct"),
+            ] {
+                let path = try broken {
+                    $0["architectures"] = [modelClass]
+                    $0[field] = share
+                    $0["layer_norm_eps"] = 1e-5
+                    $0["hidden_act"] = modelClass == "GPTNeoXForCausalLM" ? "gelu" : "silu"
+                    $0["logit_scale"] = 1.0
+                }
+                fails(path, .unsupported, "config.json", field)
+            }
+        }
+        for layers in [4097, 1 << 30] {
+            fails(try broken { $0["num_hidden_layers"] = layers }, .unsupported, "num_hidden_layers", "\(layers)")
+        }
+        for layers in [1 << 40, Int.max] {
+            fails(try broken { $0["num_hidden_layers"] = layers }, .wrongType, "num_hidden_layers", "\(layers)")
+        }
+        let heads = try broken {
+            $0["architectures"] = ["FalconForCausalLM"]
+            $0["new_decoder_architecture"] = true
+            $0["num_kv_heads"] = Int(Int32.max)
+            $0["num_attention_heads"] = Int(Int32.max)
+            $0["layer_norm_epsilon"] = 1e-5
+        }
+        XCTAssertThrowsError(try GGUFFile.open(heads)) { XCTAssertTrue($0 is GGUFError, "\($0)") }
+    }
+
+    /// What the configuration asks for, by its fields or its class's defaults (transformers' PretrainedConfig classes), and no file has.
+    func testMissingTensors() throws {
+        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2)) { $0["tie_word_embeddings"] = false }
+        XCTAssertNoThrow(try GGUFFile.open(path))
+        func without(_ removed: String, _ change: @escaping (inout [String: Any]) -> Void) throws -> String {
+            let folder = try write("llama-gqa", .llama, heads: (6, 2), config: change).folder
+            let whole = try SafetensorsFile(path: folder + "/model.safetensors")
+            let names = whole.names.filter { $0 != removed }
+            let tensors = names.compactMap { name in whole.tensor(name).map { (name, $0.dtype, $0.shape) } }
+            let writer = try SafetensorsWriter(path: folder + "/model.safetensors", tensors: tensors)
+            for name in names { if let tensor = whole.tensor(name) { try writer.append(tensor.bytes, to: name) } }
+            try writer.finish()
+            return folder
+        }
+        fails(
+            try without("lm_head.weight") { $0["tie_word_embeddings"] = false }, .missingKey, "lm_head.weight",
+            "tie_word_embeddings")
+        // Llama's default is false, Cohere's true.
+        fails(try without("lm_head.weight") { $0["tie_word_embeddings"] = nil }, .missingKey, "lm_head.weight")
+        XCTAssertNil(try GGUFFile.open(without("lm_head.weight") { $0["tie_word_embeddings"] = true }).tensor("output.weight"))
+        let cohere = try without("lm_head.weight") {
+            $0["architectures"] = ["CohereForCausalLM"]
+            $0["tie_word_embeddings"] = nil
+            $0["layer_norm_eps"] = 1e-5
+            $0["logit_scale"] = 1.0
+        }
+        XCTAssertNoThrow(try GGUFFile.open(cohere))
+        for (field, tensor) in [
+            ("attention_bias", "model.layers.0.self_attn.q_proj.bias"), ("mlp_bias", "model.layers.0.mlp.gate_proj.bias"),
+        ] {
+            fails(try broken { $0[field] = true }, .missingKey, tensor, field)
+        }
+        // Qwen 2 has biases without any field.
+        fails(
+            try broken { $0["architectures"] = ["Qwen2ForCausalLM"] }, .missingKey, "model.layers.0.self_attn.q_proj.bias")
+    }
+
+    /// An index that leaves out what its shards hold.
+    func testForgottenTensor() throws {
+        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2), shards: 2)
+        let index = path + "/model.safetensors.index.json"
+        var object = try XCTUnwrap(
+            JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: index))) as? [String: Any])
+        var map = try XCTUnwrap(object["weight_map"] as? [String: String])
+        map["lm_head.weight"] = nil
+        object["weight_map"] = map
+        try JSONSerialization.data(withJSONObject: object).write(to: URL(fileURLWithPath: index))
+        fails(path, .malformed, "index.json", "lm_head.weight")
+    }
+
     func testFiles() throws {
         let (path, _) = try write("llama-gqa", .llama, heads: (6, 2), shards: 2)
         let shard = "model-00002-of-00002.safetensors"
@@ -265,6 +348,7 @@ final class ModelFolderTests: XCTestCase {
         let path = try broken {
             $0["architectures"] = ["StableLmForCausalLM"]
             $0["layer_norm_eps"] = 1e-5
+            $0["tie_word_embeddings"] = true
         }
         func put(_ rows: [(number: Int, length: Int)]) throws {
             let tensors = rows.map { ("model.layers.0.self_attn.q_layernorm.norms.\($0.number).weight", "F32", [$0.length]) }
@@ -287,7 +371,7 @@ final class ModelFolderTests: XCTestCase {
 
     /// A model file with one tensor more, or of another type.
     func testTensors() throws {
-        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2))
+        let (path, _) = try write("llama-gqa", .llama, heads: (6, 2)) { $0["tie_word_embeddings"] = true }
         let file = path + "/model.safetensors"
         func replace(_ name: String, _ dtype: String, _ shape: [Int], _ bytes: Int) throws {
             let writer = try SafetensorsWriter(path: file, tensors: [(name, dtype, shape)])

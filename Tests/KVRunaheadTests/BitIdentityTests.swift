@@ -104,6 +104,21 @@ final class BitIdentityTests: XCTestCase {
         }
     }
 
+    /// Experts of one layer, and matrices of one input, in formats that take float and int8 inputs.
+    func testMixedFormats() throws {
+        let folder = Fixtures.repository.appendingPathComponent("Tests/Fixtures/reference/mixed-experts").path
+        let tokens = try SafetensorsFile(path: "\(folder)/expected.safetensors").integers("input_ids").map(Int32.init)
+        var matrix = Matrix()
+        matrix.ranks = [1, 2, 3]
+        matrix.threads = [1, 3]
+        matrix.random = 3
+        matrix.links = [.shared]
+        matrix.caches = [.f32]
+        matrix.steps = 4
+        try check("\(folder)/model.gguf", .int8, tokens: tokens, matrix)
+        try checkStrategies(TestModels.model("\(folder)/model.gguf", .int8), "mixed-experts", tokens)
+    }
+
     private func checkStrategies(_ model: Model, _ name: String, _ tokens: [Int32]) throws {
         var configuration = Configuration(model: "")
         configuration.cacheElement = .f32

@@ -105,6 +105,33 @@ final class FixtureTests: XCTestCase {
         XCTAssertGreaterThan(error, 0)
     }
 
+    /// Experts of one layer, matrices of one expert, and matrices of one input in formats that take different inputs: each gets its own.
+    /// int8 inputs of the Q8_0 matrices alone round, to 1/254 of a block's largest value.
+    func testMixedFormatsWithInt8Activations() throws {
+        let folder = Fixtures.repository.appendingPathComponent("Tests/Fixtures/reference/mixed-experts").path
+        let expected = try SafetensorsFile(path: "\(folder)/expected.safetensors")
+        let tokens = try expected.integers("input_ids").map(Int32.init)
+        let truth = try expected.floats("logits_f64")
+        var configuration = Configuration(model: "\(folder)/model.gguf")
+        configuration.cacheElement = .f32
+        configuration.threadsPerRank = 1
+        let model = try TestModels.model(configuration.model, .int8)
+        let team = try TestModels.ranks(model, configuration, context: tokens.count)
+        defer { team.shutdown() }
+        let vocabulary = model.geometry.vocabulary
+        var logits = [Float](repeating: .nan, count: truth.count)
+        try logits.withUnsafeMutableBufferPointer { _ = try team.prefill(tokens, allLogits: $0.baseAddress) }
+        func rms(_ values: [Float]) -> Float { (values.reduce(0) { $0 + $1 * $1 } / Float(values.count)).squareRoot() }
+        let error = rms(zip(logits, truth).map { $0 - $1 }) / rms(truth)
+        print("mixed formats, int8: rms error \(error) of the logits'")
+        XCTAssertLessThan(error, 0.1)
+        XCTAssertGreaterThan(error, 1e-5, "no input was quantised")
+        // One token at a time takes another way to the experts.
+        _ = try team.prefill(Array(tokens.prefix(1)))
+        for id in tokens.dropFirst() { try team.decode(id) }
+        XCTAssertTrue(team.logits.elementsEqual(logits.suffix(vocabulary)), "decode and prefill differ")
+    }
+
     /// The fixture's keys have halves; llama's are stored with adjacent pairs.
     static func checkCache(_ name: String, _ cache: KVCache, _ expected: SafetensorsFile, positions: Int) throws {
         let geometry = cache.geometry

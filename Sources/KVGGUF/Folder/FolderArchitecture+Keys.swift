@@ -66,9 +66,7 @@ extension FolderArchitecture {
     @Sendable static func phi3Keys(_ keys: inout FolderKeys) throws(GGUFError) {
         try keys.config.require("hidden_act", ["silu"])
         try keys.decoder(headCount: false)
-        let topPart = try keys.config.optionalNumber("partial_rotary_factor")
-        let part = try keys.config.optionalNumber("partial_rotary_factor", rope: true) ?? topPart ?? 1
-        keys.set("rope.dimension_count", Int((part * Double(try keys.config.headDimension())).rounded(.down)))
+        keys.set("rope.dimension_count", try keys.config.rotaryDimension(["partial_rotary_factor"], default: 1))
         keys.set("rope.scaling.original_context_length", try keys.config.originalContext())
         // 0 for none, as GGUF files have it.
         keys.set("attention.sliding_window", try keys.config.optionalCount("sliding_window") ?? 0)
@@ -131,8 +129,7 @@ extension FolderArchitecture {
         try keys.config.require("hidden_act", ["silu"])
         try keys.decoder(layerNorm: true)
         keys.set("logit_scale", try keys.config.number("logit_scale"))
-        let part = try keys.config.optionalNumber("rotary_pct") ?? 1
-        keys.set("rope.dimension_count", Int((part * Double(try keys.config.headDimension())).rounded(.down)))
+        keys.set("rope.dimension_count", try keys.config.rotaryDimension(["rotary_pct"], inRope: false, default: 1))
         try keys.slidingWindow(every: 4)
     }
 
@@ -147,9 +144,8 @@ extension FolderArchitecture {
     @Sendable static func stableLMKeys(_ keys: inout FolderKeys) throws(GGUFError) {
         try keys.config.require("hidden_act", ["silu"])
         try keys.decoder(layerNorm: true)
-        let topPart = try keys.config.optionalNumber("partial_rotary_factor", "rope_pct")
-        let part = try keys.config.optionalNumber("partial_rotary_factor", rope: true) ?? topPart ?? 0.25
-        keys.set("rope.dimension_count", Int((part * Double(try keys.config.headDimension())).rounded(.down)))
+        keys.set(
+            "rope.dimension_count", try keys.config.rotaryDimension(["partial_rotary_factor", "rope_pct"], default: 0.25))
         keys.set("use_parallel_residual", try keys.config.optionalBool("use_parallel_residual") ?? true)
     }
 
@@ -171,7 +167,7 @@ extension FolderArchitecture {
         keys.set("tensor_data_layout", "jploski")
         keys.set("embedding_length", width)
         keys.set("feed_forward_length", try config.optionalInteger("ffn_hidden_size") ?? 4 * width)
-        keys.set("block_count", try config.integer("num_hidden_layers", "n_layer"))
+        keys.set("block_count", try config.layers("num_hidden_layers", "n_layer"))
         keys.set("attention.head_count", heads)
         keys.set("attention.head_count_kv", try falconGroups(config, heads))
         keys.set("attention.layer_norm_epsilon", try config.number("layer_norm_epsilon"))
@@ -186,11 +182,9 @@ extension FolderArchitecture {
         keys.set("hidden_act", try config.optionalString("hidden_act") ?? "gelu")
         keys.set("context_length", try config.integer("max_position_embeddings"))
         keys.set("embedding_length", try config.integer("hidden_size"))
-        keys.set("block_count", try config.integer("num_hidden_layers"))
+        keys.set("block_count", try config.layers("num_hidden_layers"))
         keys.set("feed_forward_length", try config.integer("intermediate_size"))
-        let topPart = try config.optionalNumber("rotary_pct")
-        let part = try config.optionalNumber("partial_rotary_factor", rope: true) ?? topPart ?? 0.25
-        keys.set("rope.dimension_count", Int((part * Double(try config.headDimension())).rounded(.down)))
+        keys.set("rope.dimension_count", try config.rotaryDimension(["rotary_pct"], default: 0.25))
         let topBase = try config.optionalNumber("rotary_emb_base")
         keys.set("rope.freq_base", try config.optionalNumber("rope_theta", rope: true) ?? topBase)
         keys.set("attention.head_count", try config.integer("num_attention_heads"))

@@ -69,6 +69,47 @@ extension FolderArchitecture {
         "gpt_neox.layers.*.attention.dense": "blk.*.attn_output", "gpt_neox.layers.*.mlp.dense_h_to_4h": "blk.*.ffn_up",
         "gpt_neox.layers.*.mlp.dense_4h_to_h": "blk.*.ffn_down",
     ]
+    // MARK: Optional tensors
+
+    private static func biases(_ field: String?, _ parts: [String], isDefault: Bool = false) -> [OptionalTensors] {
+        [OptionalTensors(field: field, isDefault: isDefault, names: parts.map { "blk.*.\($0).bias" })]
+    }
+    static let attentionBiases = biases("attention_bias", ["attn_q", "attn_k", "attn_v", "attn_output"])
+    static let gatedBiases = biases("mlp_bias", ["ffn_gate", "ffn_up", "ffn_down"])
+    static let qwen2Biases = biases(nil, ["attn_q", "attn_k", "attn_v"], isDefault: true)
+    static let qwen2MoEBiases = biases("qkv_bias", ["attn_q", "attn_k", "attn_v"], isDefault: true)
+    static let starCoderBiases = biases(
+        "use_bias", ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"], isDefault: true)
+    static let falconBiases = biases("bias", ["attn_qkv", "attn_output", "ffn_up", "ffn_down"])
+    static let neoxBiases =
+        biases("attention_bias", ["attn_qkv", "attn_output"], isDefault: true)
+        + biases(nil, ["ffn_up", "ffn_down"], isDefault: true)
+    private static let bothHeadNorms = ["blk.*.attn_q_norm.weight", "blk.*.attn_k_norm.weight"]
+    static let headNormsWhereAsked = [OptionalTensors(field: "use_qk_norm", isDefault: false, names: bothHeadNorms)]
+    static let stableLMParts =
+        biases("use_qkv_bias", ["attn_q", "attn_k", "attn_v"])
+        + [OptionalTensors(field: "qk_layernorm", isDefault: false, names: bothHeadNorms)]
+
+    /// Hugging Face's name of a tensor that GGUF calls `name`; nil where there is none.
+    func folderName(_ name: String) -> String? {
+        var parts = name.split(separator: ".").map(String.init)
+        guard parts.count > 1 else { return nil }
+        let ending = parts.removeLast()
+        var numbers: [String] = []
+        for (index, part) in parts.enumerated() where Int(part) != nil {
+            numbers.append(part)
+            parts[index] = "*"
+        }
+        let pattern = parts.joined(separator: ".")
+        // Of several names the last by the alphabet (lm_head, not embed_out), so that it is always the same one.
+        guard let own = tensors.filter({ $0.value == pattern }).map(\.key).max() else { return nil }
+        var pieces = own.split(separator: "*", omittingEmptySubsequences: false).map(String.init)
+        guard pieces.count == numbers.count + 1 else { return "\(own).\(ending)" }
+        var target = pieces.removeFirst()
+        for (number, piece) in zip(numbers, pieces) { target += number + piece }
+        return "\(target).\(ending)"
+    }
+
     /// Tables that old files hold and every program computes by itself.
     static func isIgnored(_ name: String) -> Bool {
         [".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias", ".attn.masked_bias"].contains { name.hasSuffix($0) }

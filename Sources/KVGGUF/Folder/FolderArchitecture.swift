@@ -15,8 +15,21 @@ struct FolderArchitecture: Sendable {
     var addsOneToNorms = false
     /// What transformers takes for fields that `config.json` leaves out.
     var defaults: [String: JSONValue] = [:]
+    /// Where `config.json` does not say (`tie_word_embeddings`): the output matrix is the embedding.
+    var isTied = false
+    /// Biases and norms that `config.json` asks for by a field.
+    var optional: [OptionalTensors] = []
     /// The model reads images, too: its text part is what counts, with a configuration of its own, `text_config`.
     var isTextPart = false
+
+    /// Tensors (GGUF's names, `*` for the layer's number) that a class has where a field is true.
+    struct OptionalTensors {
+        /// Nil: the class always has them.
+        let field: String?
+        /// Without the field.
+        let isDefault: Bool
+        let names: [String]
+    }
 
     /// How rows lie in the folder's tensor.
     enum RowLayout {
@@ -50,54 +63,73 @@ struct FolderArchitecture: Sendable {
     /// Every class known: one row each.
     static let all: [FolderArchitecture] = [
         FolderArchitecture(
-            modelClass: "LlamaForCausalLM", name: "llama", keys: llamaKeys, tensors: decoder, rows: rotatedPairs),
+            modelClass: "LlamaForCausalLM", name: "llama", keys: llamaKeys, tensors: decoder, rows: rotatedPairs,
+            optional: attentionBiases + gatedBiases),
         FolderArchitecture(
             modelClass: "MistralForCausalLM", name: "llama", keys: llamaKeys, tensors: decoder, rows: rotatedPairs),
         FolderArchitecture(
             modelClass: "MixtralForCausalLM", name: "llama", keys: llamaKeys, tensors: decoder + experts + mixtralExperts,
             rows: rotatedPairs),
-        FolderArchitecture(modelClass: "Qwen2ForCausalLM", name: "qwen2", keys: qwenKeys, tensors: decoder),
-        FolderArchitecture(modelClass: "Qwen2MoeForCausalLM", name: "qwen2moe", keys: qwenKeys, tensors: decoder + experts),
-        FolderArchitecture(modelClass: "Qwen3ForCausalLM", name: "qwen3", keys: qwenKeys, tensors: decoder),
-        FolderArchitecture(modelClass: "Qwen3MoeForCausalLM", name: "qwen3moe", keys: qwenKeys, tensors: decoder + experts),
-        FolderArchitecture(modelClass: "Olmo2ForCausalLM", name: "olmo2", keys: olmoKeys, tensors: decoder + postNorms),
-        FolderArchitecture(modelClass: "Olmo3ForCausalLM", name: "olmo2", keys: olmoKeys, tensors: decoder + postNorms),
+        FolderArchitecture(modelClass: "Qwen2ForCausalLM", name: "qwen2", keys: qwenKeys, tensors: decoder, optional: qwen2Biases),
+        FolderArchitecture(
+            modelClass: "Qwen2MoeForCausalLM", name: "qwen2moe", keys: qwenKeys, tensors: decoder + experts,
+            optional: qwen2MoEBiases),
+        FolderArchitecture(
+            modelClass: "Qwen3ForCausalLM", name: "qwen3", keys: qwenKeys, tensors: decoder, optional: attentionBiases),
+        FolderArchitecture(
+            modelClass: "Qwen3MoeForCausalLM", name: "qwen3moe", keys: qwenKeys, tensors: decoder + experts,
+            optional: attentionBiases),
+        FolderArchitecture(
+            modelClass: "Olmo2ForCausalLM", name: "olmo2", keys: olmoKeys, tensors: decoder + postNorms, optional: attentionBiases),
+        FolderArchitecture(
+            modelClass: "Olmo3ForCausalLM", name: "olmo2", keys: olmoKeys, tensors: decoder + postNorms, optional: attentionBiases),
         FolderArchitecture(modelClass: "Phi3ForCausalLM", name: "phi3", keys: phi3Keys, tensors: decoder + fusedProjections),
         FolderArchitecture(
-            modelClass: "GemmaForCausalLM", name: "gemma", keys: gemmaKeys, tensors: decoder, addsOneToNorms: true),
+            modelClass: "GemmaForCausalLM", name: "gemma", keys: gemmaKeys, tensors: decoder, addsOneToNorms: true, isTied: true,
+            optional: attentionBiases),
         FolderArchitecture(
-            modelClass: "Gemma2ForCausalLM", name: "gemma2", keys: gemma2Keys, tensors: decoder + gemmaNorms, addsOneToNorms: true),
+            modelClass: "Gemma2ForCausalLM", name: "gemma2", keys: gemma2Keys, tensors: decoder + gemmaNorms, addsOneToNorms: true,
+            isTied: true, optional: attentionBiases),
         FolderArchitecture(
             modelClass: "Gemma3ForCausalLM", name: "gemma3", keys: gemma3Keys, tensors: decoder + gemmaNorms, addsOneToNorms: true,
-            defaults: gemma3Defaults),
+            defaults: gemma3Defaults, isTied: true, optional: attentionBiases),
         FolderArchitecture(
             modelClass: "Gemma3ForConditionalGeneration", name: "gemma3", keys: gemma3Keys, tensors: decoder + gemmaNorms,
-            addsOneToNorms: true, defaults: gemma3Defaults, isTextPart: true),
+            addsOneToNorms: true, defaults: gemma3Defaults, isTied: true, optional: attentionBiases, isTextPart: true),
         FolderArchitecture(
-            modelClass: "GraniteForCausalLM", name: "granite", keys: graniteKeys, tensors: decoder, rows: rotatedPairs),
+            modelClass: "GraniteForCausalLM", name: "granite", keys: graniteKeys, tensors: decoder, rows: rotatedPairs,
+            optional: attentionBiases + gatedBiases),
         FolderArchitecture(
             modelClass: "GraniteMoeForCausalLM", name: "granitemoe", keys: graniteKeys, tensors: decoder + graniteExperts,
-            rows: rotatedPairs),
+            rows: rotatedPairs, optional: attentionBiases),
         FolderArchitecture(
             modelClass: "GraniteMoeSharedForCausalLM", name: "granitemoe", keys: graniteKeys, tensors: decoder + graniteExperts,
-            rows: rotatedPairs),
+            rows: rotatedPairs, optional: attentionBiases),
         FolderArchitecture(
             modelClass: "GraniteMoeHybridForCausalLM", name: "granite", keys: graniteHybridKeys,
-            tensors: decoder + graniteFeedForward, rows: rotatedPairs),
+            tensors: decoder + graniteFeedForward, rows: rotatedPairs, optional: attentionBiases),
         FolderArchitecture(
-            modelClass: "SmolLM3ForCausalLM", name: "smollm3", keys: smolLM3Keys, tensors: decoder, rows: rotatedPairs),
-        FolderArchitecture(modelClass: "CohereForCausalLM", name: "command-r", keys: cohereKeys, tensors: decoder),
-        FolderArchitecture(modelClass: "Cohere2ForCausalLM", name: "cohere2", keys: cohere2Keys, tensors: decoder),
+            modelClass: "SmolLM3ForCausalLM", name: "smollm3", keys: smolLM3Keys, tensors: decoder, rows: rotatedPairs,
+            isTied: true, optional: attentionBiases + gatedBiases),
         FolderArchitecture(
-            modelClass: "Starcoder2ForCausalLM", name: "starcoder2", keys: starCoder2Keys, tensors: decoder + plainFeedForward),
+            modelClass: "CohereForCausalLM", name: "command-r", keys: cohereKeys, tensors: decoder, isTied: true,
+            optional: attentionBiases + headNormsWhereAsked),
         FolderArchitecture(
-            modelClass: "StableLmForCausalLM", name: "stablelm", keys: stableLMKeys, tensors: decoder + headNorms),
+            modelClass: "Cohere2ForCausalLM", name: "cohere2", keys: cohere2Keys, tensors: decoder, isTied: true,
+            optional: attentionBiases + headNormsWhereAsked),
         FolderArchitecture(
-            modelClass: "FalconForCausalLM", name: "falcon", keys: falconKeys, tensors: falcon, rows: falconRows),
+            modelClass: "Starcoder2ForCausalLM", name: "starcoder2", keys: starCoder2Keys, tensors: decoder + plainFeedForward,
+            isTied: true, optional: starCoderBiases),
+        FolderArchitecture(
+            modelClass: "StableLmForCausalLM", name: "stablelm", keys: stableLMKeys, tensors: decoder + headNorms,
+            optional: stableLMParts),
+        FolderArchitecture(
+            modelClass: "FalconForCausalLM", name: "falcon", keys: falconKeys, tensors: falcon, rows: falconRows, isTied: true,
+            optional: falconBiases),
         FolderArchitecture(
             modelClass: "GPTNeoXForCausalLM", name: "gptneox", keys: neoxKeys, tensors: neox,
             rows: { config throws(GGUFError) in
                 ["blk.*.attn_qkv": .groups(try config.integer("num_attention_heads"), queries: 1)]
-            }),
+            }, optional: neoxBiases),
     ]
 }

@@ -41,7 +41,7 @@ struct FolderKeys {
     ///   - layerNorm: the norms are LayerNorm, not RMSNorm.
     mutating func decoder(headCount: Bool = true, layerNorm: Bool = false) throws(GGUFError) {
         let heads = try config.integer("num_attention_heads")
-        set("block_count", try config.integer("num_hidden_layers"))
+        set("block_count", try config.layers("num_hidden_layers"))
         set("context_length", try config.integer("max_position_embeddings"))
         set("embedding_length", try config.integer("hidden_size"))
         set("feed_forward_length", try config.integer("intermediate_size"))
@@ -78,7 +78,7 @@ struct FolderKeys {
         set("rope.freq_base_swa", try config.slidingRopeBase())
         guard let window = try config.optionalCount("sliding_window") else { return }
         set("attention.sliding_window", window)
-        let layers = try config.integer("num_hidden_layers")
+        let layers = try config.layers("num_hidden_layers")
         func seesAll(_ layer: Int, _ period: Int) -> Bool { (layer + 1) % period == 0 }
         var period = try config.optionalInteger("sliding_window_pattern", "_sliding_window_pattern") ?? usual
         if let types = try config.optionalStrings("layer_types") {

@@ -64,8 +64,8 @@ struct ModelConfiguration {
     /// An integer above 0; nil where no such field is there.
     func optionalInteger(_ names: String..., rope: Bool = false) throws(GGUFError) -> Int? {
         guard let (name, value) = value(names, in: rope) else { return nil }
-        guard case .integer(let integer) = value, integer > 0, integer < 1 << 40 else {
-            throw fail(.wrongType, "field \(name) is \(value.short), not a whole number above 0")
+        guard case .integer(let integer) = value, integer > 0, integer < 1 << 31 else {
+            throw fail(.wrongType, "field \(name) is \(value.short), not a whole number above 0 and below 2^31")
         }
         return integer
     }
@@ -73,8 +73,8 @@ struct ModelConfiguration {
     /// An integer of 0 or above; nil where no such field is there.
     func optionalCount(_ names: String...) throws(GGUFError) -> Int? {
         guard let (name, value) = value(names, in: false) else { return nil }
-        guard case .integer(let integer) = value, integer >= 0, integer < 1 << 40 else {
-            throw fail(.wrongType, "field \(name) is \(value.short), not a whole number")
+        guard case .integer(let integer) = value, integer >= 0, integer < 1 << 31 else {
+            throw fail(.wrongType, "field \(name) is \(value.short), not a whole number below 2^31")
         }
         return integer
     }
@@ -187,6 +187,36 @@ struct ModelConfiguration {
     func require(_ name: String, _ allowed: [String]) throws(GGUFError) {
         guard let found = try optionalString(name), !allowed.contains(found) else { return }
         throw fail(.unsupported, "field \(name) is \"\(found)\"; this build computes \(allowed.joined(separator: ", "))")
+    }
+
+    /// As many as any program computes, so that nothing is made for more.
+    func layers(_ names: String...) throws(GGUFError) -> Int {
+        for name in names {
+            guard let layers = try optionalInteger(name) else { continue }
+            guard layers <= 4096 else { throw fail(.unsupported, "field \(name) is \(layers); it must be 1 to 4096") }
+            return layers
+        }
+        throw missing(names)
+    }
+
+    /// How many of a head's elements turn.
+    /// - Parameters:
+    ///   - names: of the field at the top, where the rotary embedding's own is not there.
+    ///   - fallback: of the share without any.
+    func rotaryDimension(_ names: [String], inRope: Bool = true, default fallback: Double) throws(GGUFError) -> Int {
+        var name = "partial_rotary_factor"
+        var part = inRope ? try optionalNumber(name, rope: true) : nil
+        for other in names where part == nil {
+            name = other
+            part = try optionalNumber(other)
+        }
+        let head = try headDimension()
+        let turned = (part ?? fallback) * Double(head)
+        guard let dimension = Int(checking: turned), (1...head).contains(dimension) else {
+            throw fail(
+                .unsupported, "field \(name) is \(part ?? fallback): of a head's \(head) elements \(turned) cannot be rotated")
+        }
+        return dimension
     }
 
     func headDimension() throws(GGUFError) -> Int {

@@ -75,8 +75,38 @@ struct ModelFolder {
                         shard: files.count - 1))
             }
         }
+        try checkOptional()
         let metadata = Metadata(path: path, keys: keys.keys, values: keys.values)
         return try GGUFFile(folder: path, metadata: metadata, tensors: tensors, files: files)
+    }
+
+    /// Whether the output matrix is the embedding.
+    private func isTied() throws(GGUFError) -> Bool {
+        try config.optionalBool("tie_word_embeddings") ?? architecture.isTied
+    }
+
+    /// What the configuration asks for and an architecture's reader takes as left out: without it the model would be another.
+    /// - Throws: `GGUFError` (missingKey) naming the first such tensor and the field.
+    private func checkOptional() throws(GGUFError) {
+        let names = Set(tensors.map(\.name))
+        func require(_ name: String, _ field: String, _ value: Bool) throws(GGUFError) {
+            if names.contains(name) { return }
+            throw config.fail(
+                .missingKey, "tensor \(architecture.folderName(name) ?? name) is in no file of the folder, and \(field) is \(value)"
+            )
+        }
+        if try !isTied() { try require("output.weight", "tie_word_embeddings", false) }
+        guard case .unsigned(let layers)? = keys.values["\(architecture.name).block_count"] else { return }
+        for part in architecture.optional {
+            let told = if let field = part.field { try config.optionalBool(field) } else { Bool?.none }
+            guard told ?? part.isDefault else { continue }
+            for layer in 0..<layers {
+                for name in part.names {
+                    let own = name.replacing("*", with: "\(layer)")
+                    try require(own, part.field ?? "the class's bias", true)
+                }
+            }
+        }
     }
 
     // MARK: Files
@@ -102,7 +132,7 @@ struct ModelFolder {
             let file = try open(single, neededBy: nil)
             return [File(single, file, file.tensors)]
         }
-        let fields = try JSONValue.object(of: index, limit: 64 << 20)
+        let fields = try JSONValue.object(of: index, limit: 16 << 20)
         guard case .object(let map)? = fields["weight_map"] else {
             throw GGUFError(kind: .missingKey, file: index, reason: "field weight_map is missing or no object")
         }
@@ -126,6 +156,10 @@ struct ModelFolder {
                         reason: "weight_map: tensor \(tensor) is said to be in \(name), where it is not")
                 }
                 tensors[tensor] = found
+            }
+            if let forgotten = file.tensors.keys.filter({ tensors[$0] == nil && !FolderArchitecture.isIgnored($0) }).min() {
+                throw GGUFError(
+                    kind: .malformed, file: index, reason: "weight_map: tensor \(forgotten), which \(name) holds, is not listed")
             }
             shards.append(File(path + "/" + name, file, tensors))
         }
@@ -165,7 +199,7 @@ struct ModelFolder {
             throw fail(.unsupported, "\(architecture.modelClass) has none of this name; without it the model would be another")
         }
         // A copy of the embedding.
-        if target == "output.weight", try config.optionalBool("tie_word_embeddings") ?? false { return }
+        if target == "output.weight", try isTied() { return }
         guard let type = Self.types[tensor.dtype] else {
             throw fail(.unsupported, "dtype \(tensor.dtype); of folders this build reads F32, F16 and BF16")
         }

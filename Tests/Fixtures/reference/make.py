@@ -32,14 +32,34 @@ def entry(key, value):
     return string(key) + struct.pack("<IIQ", 9, 7, len(value)) + bytes(value)  # bools
 
 
-def write_gguf(path, metadata, tensors):
+def q8_0(values):
+    """Blocks of 32 columns: a float16 scale and int8 values (ggml's Q8_0)."""
+    blocks = np.ascontiguousarray(values, np.float32).reshape(-1, 32)
+    scale = (np.abs(blocks).max(-1, keepdims=True) / 127).astype(np.float16)
+    whole = np.rint(blocks / np.maximum(scale.astype(np.float32), 1e-30)).clip(-127, 127).astype(np.int8)
+    return scale, whole
+
+
+def rounded(values):
+    """What Q8_0 makes of them."""
+    scale, whole = q8_0(values)
+    return (scale.astype(np.float32) * whole).reshape(values.shape)
+
+
+def data_of(tensor, kind):
+    if kind == 0: return np.ascontiguousarray(tensor, np.float32).tobytes()
+    scale, whole = q8_0(tensor)
+    return b"".join(s.tobytes() + w.tobytes() for s, w in zip(scale, whole))
+
+
+def write_gguf(path, metadata, tensors, kinds={}):
     header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     header += b"".join(entry(key, value) for key, value in metadata.items())
     data = b""
     for name, tensor in tensors.items():
         header += string(name) + struct.pack("<I", tensor.ndim) + b"".join(struct.pack("<Q", d) for d in reversed(tensor.shape))
-        header += struct.pack("<IQ", 0, len(data))
-        data += np.ascontiguousarray(tensor, np.float32).tobytes()
+        header += struct.pack("<IQ", kinds.get(name, 0), len(data))
+        data += data_of(tensor, kinds.get(name, 0))
         data += b"\0" * (-len(data) % 32)
     path.write_bytes(header + b"\0" * (-len(header) % 32) + data)
 
@@ -119,6 +139,7 @@ class Model:
     ropes = None                # each layer's by `rope_of`; None: not turned
     experts = None              # count, used, inner, renormalised
     shared_expert = None        # inner, weighed
+    quantised = ()              # tensors that are Q8_0 in the file; "name.N" is expert N's matrix, which the file then has apart
     keys = {}
     extra = {}
 
@@ -138,7 +159,14 @@ class Model:
             # Gemma's files hold norms less 1: adding it is the converter's.
             whole = around + values if not self.norms_less_one else np.float32(around) + values.astype(np.float32)
             self.tensors[name] = whole.astype(np.float32)
+            for expert in range(shape[0] if "_exps" in name and self.quantised else 0):
+                if self.apart(name, expert) in self.quantised:
+                    self.tensors[name][expert] = rounded(self.tensors[name][expert])
+            if name in self.quantised: self.tensors[name] = rounded(self.tensors[name])
         return self.tensors[name].astype(float)
+
+    @staticmethod
+    def apart(name, expert): return name.replace("_exps", f".{expert}")
 
     def product(self, name, x, rows, bias=False):
         y = x @ self.tensor(name + ".weight", rows, x.shape[-1]).T
@@ -234,7 +262,9 @@ class Model:
             heads = self.heads if ".attn_q." in name else self.kv if ".attn_k." in name else 0
             if self.permuted and heads:
                 tensor = tensor.reshape(heads, 2, self.head // 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
-            out[name] = tensor
+            if "_exps" in name and self.quantised:
+                out |= {self.apart(name, expert): matrix for expert, matrix in enumerate(tensor)}
+            else: out[name] = tensor
         for layer in range(self.layers if self.fused else 0):
             name = f"blk.{layer}."
             out[name + "attn_qkv.weight"] = np.concatenate([out.pop(f"{name}attn_{part}.weight") for part in "qkv"])
@@ -255,7 +285,7 @@ class Model:
         metadata = {"general.architecture": architecture} | {f"{architecture}.{k}": v for k, v in (sizes | self.keys).items()}
         folder.mkdir(exist_ok=True)
         greedy, _ = self.greedy(16)
-        write_gguf(folder / "model.gguf", metadata, self.stored())
+        write_gguf(folder / "model.gguf", metadata, self.stored(), {name: 8 for name in self.quantised})
         write_safetensors(folder / "expected.safetensors", {
             "input_ids": np.array(self.ids), "logits_f64": logits.astype(np.float32), "k_cache": keys.astype(np.float32),
             "v_cache": values.astype(np.float32), "greedy_ids": np.array(greedy)})
@@ -287,6 +317,12 @@ def cases():
     yield "granite", "granite", llama | scales | dict(tied=True, keys=scale_keys)
     yield "granitemoe", "granitemoe", llama | scales | dict(
         experts=(5, 2, 24, True), shared_expert=(40, False), keys=scale_keys)
+    # Formats that differ among experts, among the matrices of one, and among the parts that read one input.
+    parts = ["attn_q", "attn_v", "ffn_gate.0", "ffn_up.0", "ffn_down.0", "ffn_gate.1", "ffn_up.2", "ffn_down.3", "ffn_up_shexp"]
+    yield "mixed-experts", "qwen2moe", dict(
+        biases=("q", "k", "v"), experts=(4, 2, 32, False), shared_expert=(64, True), layers=3, vocabulary=160,
+        quantised=[f"blk.{layer}.{part}.weight" for layer in (0, 2) for part in parts]
+        + [f"blk.1.{part}.weight" for part in ["ffn_down.2", "ffn_gate.3", "ffn_down_shexp", "attn_output"]])
     cohere = dict(
         norm="layer", norm_bias=False, parallel=True, shared_norm=True, interleaved=True, logit_scale=2.5, tied=True)
     yield "command-r", "command-r", cohere | dict(keys={"logit_scale": 2.5})
