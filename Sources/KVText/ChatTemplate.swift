@@ -69,6 +69,6 @@ package struct ChatTemplate: Sendable {
     package func render(_ input: TemplateInput) throws(TemplateError) -> [TextSegment] {
         let interpreter = Interpreter(
             variables: input.variables, budget: TemplateBudget(input: input.size), time: input.time)
-        return try interpreter.render(statements).segments
+        return try interpreter.render(statements).segments()
     }
 }

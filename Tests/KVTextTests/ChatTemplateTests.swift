@@ -68,6 +68,34 @@ final class ChatTemplateTests: XCTestCase {
         }
     }
 
+    private struct Mutations: Decodable {
+        struct Case: Decodable {
+            let template: String
+            let input: String
+            let expected: String?
+            let error: String?
+        }
+        let cases: [Case]
+    }
+
+    /// Conversations with missing fields, null contents, parts, tool calls and odd roles: the text that Jinja makes of them,
+    /// or an error where it has one. `KVCPU_CHAT_CASES` names another file of this shape, for longer runs.
+    func testMutatedConversations() throws {
+        let path = try ProcessInfo.processInfo.environment["KVCPU_CHAT_CASES"] ?? Fixtures.require("jinja/mutations.json")
+        let truth = try JSONDecoder().decode(Mutations.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+        XCTAssertGreaterThan(truth.cases.count, 100)
+        for item in truth.cases {
+            let chat = try ChatTemplate(template: template(item.template))
+            let rendered = Result { try chat.render(TemplateInput(json: item.input)).map(\.text).joined() }
+            switch rendered {
+            case .success(let text):
+                if let expected = item.expected, text.unicodeScalars.elementsEqual(expected.unicodeScalars) { continue }
+                XCTFail("\(item.template) \(item.input)\n  gives \(text)\n  not \(item.expected ?? item.error ?? "")")
+            case .failure(let error): XCTAssertNil(item.expected, "\(item.template) \(item.input)\n  fails \(error)")
+            }
+        }
+    }
+
     /// The built-in families write what the models' own templates do.
     func testFamilies() throws {
         let known = ["chatml": "chatml", "gemma-2": "gemma", "llama-2": "llama2", "phi-3.5": "phi3", "falcon-style": "falcon"]

@@ -3,10 +3,10 @@ indirect enum Expression: Sendable {
     case undefined
     case none
     case bool(Bool)
-    case integer(Int)
+    case integer(Integer)
     case float(Double)
-    case string(String)
-    case name(String)
+    case string(Text)
+    case name(Text)
     case list([Expression])
     case tuple([Expression])
     case map([(key: Expression, value: Expression)])
@@ -39,7 +39,7 @@ indirect enum Expression: Sendable {
     }
 
     enum Link: Sendable {
-        case attribute(String)
+        case attribute(Text)
         case item(Expression)
         case slice(Expression?, Expression?, Expression?)
         case call(Arguments)
@@ -58,8 +58,8 @@ indirect enum Expression: Sendable {
 
 /// A template's statements.
 indirect enum Statement: Sendable {
-    case text(String)
-    case output(Expression, line: Int)
+    case text(Text)
+    case output([Expression], line: Int)
     case conditional([(test: Expression?, body: [Statement])], line: Int)
     case loop(Loop)
     case assignment(Target, Expression, line: Int)
@@ -70,7 +70,6 @@ indirect enum Statement: Sendable {
     case filtered([Expression.Link], body: [Statement], line: Int)
     /// `{% with %}` and HF's `{% generation %}`.
     case scope([(target: Target, value: Expression)], body: [Statement], line: Int)
-    case evaluate(Expression, line: Int)
     case leaveLoop
     case nextTurn
 
@@ -85,15 +84,18 @@ indirect enum Statement: Sendable {
     }
 
     struct Macro: Sendable {
-        let name: String
-        let parameters: [(name: String, value: Expression?)]
+        /// Empty for the body of a `call` block.
+        let name: Text
+        let parameters: [(name: Text, value: Expression?)]
+        /// Which of `caller`, `kwargs` and `varargs` the body names: others are not taken.
+        let uses: Set<String>
         let body: [Statement]
         let line: Int
     }
 
     enum Target: Sendable {
-        case name(String)
-        case attribute(String, String)
+        case name(Text)
+        case attribute(Text, Text)
         case tuple([Target])
     }
 }

@@ -1,298 +1,267 @@
-import Foundation
-
+/// Jinja's filters, and transformers' `tojson`.
 extension Interpreter {
-    /// Jinja's filters, and transformers' `tojson`.
+    private static let signatures: [String: Signature] = [
+        "abs": "x /", "attr": "obj name", "batch": "value linecount fill_with=", "capitalize": "s",
+        "center": "value width=", "count": "obj /", "d": "value default_value= boolean=",
+        "default": "value default_value= boolean=", "dictsort": "value case_sensitive= by= reverse=", "e": "s /",
+        "escape": "s /", "filesizeformat": "value binary=", "first": "seq", "float": "value default=",
+        "forceescape": "value", "groupby": "value attribute default= case_sensitive=",
+        "indent": "s width= first= blank=", "int": "value default= base=", "join": "value d= attribute=", "last": "seq",
+        "length": "obj /", "list": "value", "lower": "s", "items": "value", "min": "value case_sensitive= attribute=",
+        "max": "value case_sensitive= attribute=", "pprint": "value", "random": "seq", "replace": "s old new count=",
+        "reverse": "value", "round": "value precision= method=", "safe": "value", "slice": "value slices fill_with=",
+        "sort": "value reverse= case_sensitive= attribute=", "string": "s", "striptags": "value",
+        "sum": "iterable attribute= start=", "title": "s", "trim": "value chars=",
+        "truncate": "s length= killwords= end= leeway=", "unique": "value case_sensitive= attribute=", "upper": "s",
+        "urlencode": "value", "urlize": "value trim_url_limit= nofollow= target= rel= extra_schemes=", "wordcount": "s",
+        "wordwrap": "s width= break_long_words= wrapstring= break_on_hyphens=", "xmlattr": "d autospace=",
+        "tojson": "x ensure_ascii= indent= separators= sort_keys=",
+    ]
+    /// Filters that take what their arguments name.
+    private static let open: Set<String> = ["format", "map", "select", "reject", "selectattr", "rejectattr"]
+
+    static let filterNames = Set(signatures.keys).union(open)
+
     func filter(_ name: String, _ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
         try charge(1 + value.weight)
+        guard let signature = Self.signatures[name] else {
+            return try openFilter(name, value, arguments)
+        }
+        var all = arguments
+        all.positional.insert(value, at: 0)
+        let own = try signature.bind(all, of: name)
         switch name {
         case "default", "d":
-            let isAbsent = value.isUndefined || (arguments.flag(1, "boolean") ?? false) && !value.isTrue
-            return isAbsent ? arguments.value(0, "default_value") ?? .text("") : value
-        case "safe":
-            var text = try text(of: value)
-            text.isSafe = true
-            return .string(text)
-        case "string": return .string(try text(of: value))
-        case "tojson": return .string(try json(of: value, JSONStyle(arguments)))
-        case "length", "count":
-            if case .string(let text) = value { return .integer(text.string.unicodeScalars.count) }
-            if case .undefined = value { return .integer(0) }
-            return .integer(try items(of: value).count)
-        case "items": return try pairs(of: value)
+            let isAbsent = value.isUndefined || own.flag(2) && !value.isTrue
+            return isAbsent ? own[1] ?? .text("") : value
+        case "tojson": return .string(try json(of: value, JSONStyle(own.dropFirst())))
+        case "length", "count": return try length(of: value)
+        case "items": return try itemPairs(of: value)
         case "list": return try .list(try items(of: value))
-        case "first": return try items(of: value).first ?? .undefined("No first item, sequence was empty.")
-        case "last": return try items(of: value).last ?? .undefined("No last item, sequence was empty.")
-        case "join": return try join(value, arguments)
-        case "int", "float", "abs", "round": return try number(name, value, arguments)
-        case "reverse":
-            if case .string(let text) = value {
-                return .string(text.mapped { String(String.UnicodeScalarView($0.unicodeScalars.reversed())) })
-            }
-            return try .list(try items(of: value).reversed())
-        case "sort", "unique", "dictsort", "min", "max": return try ordered(name, value, arguments)
-        case "sum":
-            var total = arguments.value(1, "start") ?? .integer(0)
-            for item in try items(of: value) { total = try compute(total, .add, try attribute(arguments, 0, of: item)) }
-            return total
-        case "select", "reject", "selectattr", "rejectattr": return try select(name, value, arguments)
-        case "map": return try map(value, arguments)
-        case "groupby": return try grouped(value, arguments)
+        case "first", "last", "reverse": return try end(name, of: value)
+        case "join": return try join(value, own)
+        case "int", "float", "abs", "round", "filesizeformat": return try number(name, value, own)
+        case "sort", "unique", "dictsort", "min", "max", "groupby": return try ordered(name, value, own)
+        case "sum": return try sum(value, own)
+        case "batch", "slice": return try cut(name, value, own)
         case "attr":
-            return try attribute(try arguments.text(0, "name")?.string ?? "", of: value)
-        default: return try textFilter(name, value, arguments)
+            guard let path = try own.text(1) else { break }
+            return try ownAttribute(path, of: value) ?? .undefined("'\(value.typeName)' has no attribute '\(path.string)'")
+        case "pprint": return .string(try prettyPrinted(value))
+        case "xmlattr": return .string(try xmlAttributes(value, own))
+        case "urlencode": return .string(try urlEncoded(value))
+        case "random", "urlize": throw TemplateError(.evaluation, "the filter '\(name)' is not supported")
+        default: return try textFilter(name, value, own)
         }
+        throw TemplateError(.evaluation, "\(name) needs other arguments")
     }
 
-    private func textFilter(_ name: String, _ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
-        let text = try text(of: value)
-        try charge(size: text.count)
-        // Some go by characters, which takes longer.
-        try charge(text.count >> (name == "title" || name == "wordcount" ? 1 : 3))
+    private func openFilter(_ name: String, _ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
+        guard Self.open.contains(name) else { throw TemplateError(.evaluation, "No filter named '\(name.prefix(100))'.") }
+        guard arguments.caller == nil else { throw TemplateError(.evaluation, "\(name) takes no caller") }
         switch name {
-        case "trim": return .string(text.stripped(try arguments.text(0, "chars")?.string))
-        case "upper": return .string(text.mapped { $0.uppercased() })
-        case "lower": return .string(text.mapped { $0.lowercased() })
-        case "capitalize": return .string(text.mapped(Self.capitalised))
-        case "title":
-            return .string(
-                text.mapped { text in
-                    var starts = true
-                    return text.reduce(into: "") { result, character in
-                        result += starts ? character.uppercased() : character.lowercased()
-                        starts = character.isWhitespace || "-({[<".contains(character)
-                    }
-                })
-        case "escape", "e", "forceescape": return .string(text.escaped)
-        case "replace":
-            guard let old = arguments.value(0, "old"), let new = arguments.value(1, "new") else {
-                throw TemplateError(.evaluation, "replace needs two strings")
+        case "format":
+            guard arguments.named.isEmpty || arguments.positional.isEmpty else {
+                throw TemplateError(
+                    .evaluation, "can't handle positional and keyword arguments at the same time")
             }
-            return .string(
-                try replaced(text, try self.text(of: old), try self.text(of: new), try arguments.integer(2, "count")))
-        case "indent": return .string(try indented(text, arguments))
-        case "wordcount": return .integer(text.words(limit: .max).count)
-        case "format": return .string(try formatted(text, try .list(arguments.positional, isTuple: true)))
-        default: throw TemplateError(.evaluation, "no filter named '\(name)'")
+            let format = try text(of: value)
+            if arguments.named.isEmpty { return .string(try formatted(format, try .list(arguments.positional, .tuple))) }
+            return .string(try formatted(format, try .map(arguments.named.map { (.text($0.name), $0.value) })))
+        case "map": return try map(value, arguments)
+        default: return try select(name, value, arguments)
         }
     }
 
-    private func indented(_ text: Text, _ arguments: Arguments) throws(TemplateError) -> Text {
-        let indentation: Text
-        switch arguments.value(0, "width") {
-        case .string(let own)?: indentation = own
-        case let width?:
-            let count = max(0, width.integer ?? 4)
-            try charge(size: count)
-            indentation = Text(String(repeating: " ", count: count))
-        case nil: indentation = Text("    ")
-        }
-        let blank = arguments.flag(2, "blank") ?? false
-        var lines = text.lines
-        if text.string.isEmpty || text.string.hasSuffix("\n") { lines.append(Text("")) }
-        try charge(size: lines.count * (indentation.count + 16))
-        var result = Text("")
-        for (index, line) in lines.enumerated() {
-            if index > 0 { result.append("\n") }
-            if index == 0 ? arguments.flag(1, "first") ?? false : blank || line.count > 0 { result.append(indentation) }
-            result.append(line)
-        }
-        return result
-    }
-
-    private func number(_ name: String, _ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
-        if case .string(let text) = value { try charge(text.count) }
-        switch name {
-        case "int":
-            let fallback = arguments.value(0, "default") ?? .integer(0)
-            if let integer = value.integer { return .integer(integer) }
-            if let number = value.number {
-                guard let integer = Int(exactly: number.rounded(.towardZero)) else {
-                    throw TemplateError(.evaluation, "the number \(number) is too large")
-                }
-                return .integer(integer)
-            }
-            guard case .string(let text) = value else { return fallback }
-            let digits = text.stripped().string.replacingOccurrences(of: "_", with: "")
-            if let integer = Int(digits, radix: try arguments.integer(1, "base").map { max(2, min(36, $0)) } ?? 10) {
-                return .integer(integer)
-            }
-            return Double(digits).flatMap { Int(exactly: $0.rounded(.towardZero)) }.map { .integer($0) } ?? fallback
-        case "float":
-            if let number = value.number { return .float(number) }
-            guard case .string(let text) = value, let number = Double(text.stripped().string) else {
-                return arguments.value(0, "default") ?? .float(0)
-            }
-            return .float(number)
-        case "abs":
-            if let integer = value.integer, integer != .min { return .integer(abs(integer)) }
-            guard let number = value.number else { break }
-            return .float(abs(number))
-        default:
-            guard let number = value.number else { break }
-            let scale = pow(10, Double(try arguments.integer(0, "precision") ?? 0))
-            switch try arguments.text(1, "method")?.string ?? "common" {
-            case "ceil": return .float((number * scale).rounded(.up) / scale)
-            case "floor": return .float((number * scale).rounded(.down) / scale)
-            default: return .float((number * scale).rounded(.toNearestOrEven) / scale)
-            }
-        }
-        throw TemplateError(.evaluation, "bad operand type for \(name): '\(value.typeName)'")
-    }
-
-    private func pairs(of value: Value) throws(TemplateError) -> Value {
+    private func length(of value: Value) throws(TemplateError) -> Value {
         switch value {
-        case .undefined: return try .list([])
-        case .map: return try call(method: "items", of: value, Arguments())
-        default: throw TemplateError(.evaluation, "Can only get item pairs from a mapping.")
+        case .undefined: return .number(0)
+        case .string(let text): return .number(text.count)
+        case .list(let list): return .number(list.items.count)
+        case .map(let map): return .number(map.entries.count)
+        case .loop(let loop): return .number(try loop.count(self))
+        default: throw TemplateError(.evaluation, "object of type '\(value.typeName)' has no len()")
         }
     }
 
-    private func join(_ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
-        var parts = try items(of: value)
-        if arguments.value(1, "attribute") != nil {
-            for index in parts.indices { parts[index] = try attribute(arguments, 1, of: parts[index]) }
+    private func itemPairs(of value: Value) throws(TemplateError) -> Value {
+        var pairs: [Value] = []
+        switch value {
+        case .undefined: break
+        case .map(let map):
+            try charge(size: map.entries.count * 16)
+            for (key, value) in map.entries { pairs.append(try .list([key, value], .tuple)) }
+        default:
+            return .iterator(
+                Value.Iterator("items", depth: 1) { _ throws(TemplateError) in
+                    throw TemplateError(.evaluation, "Can only get item pairs from a mapping.")
+                })
         }
-        return .string(try joined(parts, try text(of: arguments.value(0, "d") ?? .text(""))))
+        return try iterator("items", over: pairs)
+    }
+
+    private func iterator(_ name: String, over items: [Value]) throws(TemplateError) -> Value {
+        var at = 0
+        return .iterator(
+            Value.Iterator(name, depth: try Value.depth(of: items)) { _ throws(TemplateError) in
+                guard at < items.count else { return nil }
+                at += 1
+                return items[at - 1]
+            })
+    }
+
+    private func end(_ name: String, of value: Value) throws(TemplateError) -> Value {
+        if name == "first" {
+            if case .iterator(let iterator) = value {
+                return try next(iterator) ?? .undefined("No first item, sequence was empty.")
+            }
+            return try items(of: value).first ?? .undefined("No first item, sequence was empty.")
+        }
+        if case .string(let text) = value {
+            try charge(size: text.count)
+            if name == "reverse" { return .string(text[text.points.indices.reversed()]) }
+            return text.isEmpty ? .undefined("No last item, sequence was empty.") : .string(text[text.count - 1..<text.count])
+        }
+        if case .iterator = value {
+            guard name == "reverse" else { throw TemplateError(.evaluation, "'generator' object is not reversible") }
+            return try .list(try items(of: value).reversed())
+        }
+        let items = try items(of: value)
+        if name == "reverse" { return try iterator("reversed", over: items.reversed()) }
+        return items.last ?? .undefined("No last item, sequence was empty.")
+    }
+
+    private func join(_ value: Value, _ arguments: BoundArguments) throws(TemplateError) -> Value {
+        var parts = try items(of: value)
+        for index in parts.indices {
+            let part = try arguments[2].flatMap { $0.isNone ? nil : $0 }.map { path throws(TemplateError) in
+                try self.path(path, of: parts[index])
+            }
+            parts[index] = .string(try text(of: part ?? parts[index]).plain)
+        }
+        return .string(try joined(parts, try text(of: arguments[1] ?? .text("")).plain))
+    }
+
+    private func sum(_ value: Value, _ arguments: BoundArguments) throws(TemplateError) -> Value {
+        var total = arguments[2] ?? .number(0)
+        if case .string = total { throw TemplateError(.evaluation, "sum() can't sum strings [use ''.join(seq) instead]") }
+        for item in try items(of: value) {
+            let path = arguments[1].flatMap { $0.isNone ? nil : $0 }
+            total = try compute(total, .add, try path.map { path throws(TemplateError) in try self.path(path, of: item) } ?? item)
+        }
+        return total
     }
 
     // MARK: Attributes
 
-    /// What the argument `attribute` names in an item (`function.name`, `0`), else the item itself.
-    private func attribute(_ arguments: Arguments, _ index: Int, of item: Value) throws(TemplateError) -> Value {
-        guard let path = arguments.value(index, "attribute"), path.isTrue || path.integer != nil else { return item }
-        return try self.path(path, of: item)
-    }
-
-    private func path(_ path: Value, of item: Value) throws(TemplateError) -> Value {
-        guard case .string(let text) = path else { return try self.item(path, of: item) }
+    /// What a path names in an item (`function.name`, `0`).
+    /// - Parameter fallback: takes the place of what is undefined on the way.
+    func path(_ path: Value, of item: Value, fallback: Value? = nil) throws(TemplateError) -> Value {
+        var keys = [path]
+        switch path {
+        case .none: return item
+        case .string(let text):
+            keys = []
+            for part in Self.cut(text, at: 0x2E) {
+                if !part.isEmpty, part.points.allSatisfy(CodePoint.isDigit) {
+                    guard let index = try part.integer() else {
+                        throw TemplateError(.evaluation, "invalid literal for int() with base 10: '\(part.string)'")
+                    }
+                    keys.append(.integer(index))
+                } else {
+                    keys.append(.string(part))
+                }
+            }
+        default: break
+        }
         var value = item
-        for part in text.string.split(separator: ".", omittingEmptySubsequences: false) {
-            let key: Value = Int(part).map { .integer($0) } ?? .text(String(part))
-            if case .undefined = value { return value }
+        for key in keys {
+            try charge()
             value = try self.item(key, of: value)
+            if value.isUndefined, let fallback { value = fallback }
         }
         return value
     }
 
+    private static func cut(_ text: Text, at mark: UInt32) -> [Text] {
+        var parts: [Text] = []
+        var start = 0
+        for at in text.offsets(of: Text(points: [mark])) {
+            parts.append(text[start..<at])
+            start = at + 1
+        }
+        parts.append(text[start..<text.count])
+        return parts
+    }
+
     private func select(_ name: String, _ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
         var rest = arguments
-        var path: Value?
-        if name.hasSuffix("attr") {
-            guard !rest.positional.isEmpty else { throw TemplateError(.evaluation, "\(name) needs an attribute's name") }
-            path = rest.positional.removeFirst()
+        let hasPath = name.hasSuffix("attr")
+        guard value.isTrue else { return try iterator(name, over: []) }
+        let source = try makeLazySource(value)
+        let depth = try Value.depth(of: [value] + arguments.positional + arguments.named.map(\.value))
+        if hasPath, rest.positional.isEmpty {
+            return .iterator(
+                Value.Iterator(name, depth: depth) { _ throws(TemplateError) in
+                    throw TemplateError(.evaluation, "Missing parameter for attribute name")
+                })
         }
-        var testName: String?
-        if case .string(let text)? = rest.positional.first {
-            testName = text.string
-            rest.positional.removeFirst()
-        }
-        var kept: [Value] = []
-        for item in value.isTrue ? try items(of: value) : [] {
-            try charge()
-            let subject = try path.map { path throws(TemplateError) in try self.path(path, of: item) } ?? item
-            let holds = try testName.map { name throws(TemplateError) in try test(name, subject, rest) } ?? subject.isTrue
-            if holds == name.hasPrefix("select") { kept.append(item) }
-        }
-        return try .list(kept)
+        let path = hasPath ? rest.positional.removeFirst() : nil
+        let testName = rest.positional.isEmpty ? nil : rest.positional.removeFirst()
+        let keeps = name.hasPrefix("select")
+        return .iterator(
+            Value.Iterator(name, depth: depth) { interpreter throws(TemplateError) in
+                while let item = try source(interpreter) {
+                    let subject = try path.map { path throws(TemplateError) in try interpreter.path(path, of: item) } ?? item
+                    var holds = subject.isTrue
+                    if let testName {
+                        guard case .string(let test) = testName else {
+                            throw TemplateError(.evaluation, "No test of this name.")
+                        }
+                        holds = try interpreter.test(test.string, subject, rest)
+                    }
+                    if holds == keeps { return item }
+                }
+                return nil
+            })
     }
 
     private func map(_ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
-        var results: [Value] = []
-        for item in value.isTrue ? try items(of: value) : [] {
-            try charge()
-            if let path = arguments.value(-1, "attribute") {
-                let found = try self.path(path, of: item)
-                results.append(found.isUndefined ? arguments.value(-1, "default") ?? found : found)
-            } else {
-                var rest = arguments
-                guard case .string(let name)? = rest.positional.first else {
+        guard value.isTrue else { return try iterator("map", over: []) }
+        let source = try makeLazySource(value)
+        let depth = try Value.depth(of: [value] + arguments.positional + arguments.named.map(\.value))
+        let path = arguments.positional.isEmpty ? arguments.named("attribute") : nil
+        let fallback = arguments.named("default").flatMap { $0.isNone ? nil : $0 }
+        return .iterator(
+            Value.Iterator("map", depth: depth) { interpreter throws(TemplateError) in
+                if let path {
+                    if let other = arguments.named.first(where: { $0.name != "attribute" && $0.name != "default" }) {
+                        throw TemplateError(.evaluation, "Unexpected keyword argument '\(other.name)'")
+                    }
+                    return try source(interpreter).map { item throws(TemplateError) in
+                        try interpreter.path(path, of: item, fallback: fallback)
+                    }
+                }
+                guard let first = arguments.positional.first else {
                     throw TemplateError(.evaluation, "map requires a filter argument")
                 }
+                guard let item = try source(interpreter) else { return nil }
+                guard case .string(let name) = first else { throw TemplateError(.evaluation, "No filter of this name.") }
+                var rest = arguments
                 rest.positional.removeFirst()
-                results.append(try filter(name.string, item, rest))
-            }
-        }
-        return try .list(results)
+                return try interpreter.nested { () throws(TemplateError) in
+                    try interpreter.filter(name.string, item, rest)
+                }
+            })
     }
 
-    private func grouped(_ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
-        var sorting = Arguments()
-        if let path = arguments.value(0, "attribute") { sorting.named = [("attribute", path)] }
-        var groups: [(key: Value, items: [Value])] = []
-        for item in try items(of: try ordered("sort", value, sorting)) {
-            let key = try attribute(arguments, 0, of: item)
-            if let last = groups.last, last.key.equals(key) {
-                groups[groups.count - 1].items.append(item)
-            } else {
-                groups.append((key, [item]))
-            }
-        }
-        var pairs: [Value] = []
-        for group in groups { pairs.append(try .list([group.key, try .list(group.items)], isTuple: true)) }
-        return try .list(pairs)
-    }
-
-    // MARK: Order
-
-    private func ordered(_ name: String, _ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
-        // Where each keeps its arguments.
-        let isCased: Bool
-        let pathIndex: Int
-        switch name {
-        case "sort": (isCased, pathIndex) = (arguments.flag(1, "case_sensitive") ?? false, 2)
-        case "dictsort": (isCased, pathIndex) = (arguments.flag(0, "case_sensitive") ?? false, -1)
-        default: (isCased, pathIndex) = (arguments.flag(0, "case_sensitive") ?? false, 1)
-        }
-        let source = name == "dictsort" ? try pairs(of: value) : value
-        let byValue = name == "dictsort" ? try arguments.text(1, "by")?.string == "value" : false
-        var keyed: [(key: Value, item: Value)] = []
-        for item in try items(of: source) {
-            try charge(4)
-            var key =
-                name == "dictsort"
-                ? try self.item(.integer(byValue ? 1 : 0), of: item) : try attribute(arguments, pathIndex, of: item)
-            if !isCased, case .string(let text) = key { key = .string(text.mapped { $0.lowercased() }) }
-            try charge(key.weight * 16)
-            keyed.append((key, item))
-        }
-        switch name {
-        case "unique":
-            var seen = Set<String>()
-            var kept: [Value] = []
-            for (key, item) in keyed where seen.insert(key.keyName + "\u{0}" + (try representation(of: key).string)).inserted {
-                kept.append(item)
-            }
-            return try .list(kept)
-        case "min", "max":
-            guard var best = keyed.first else { return .undefined("No aggregated item, sequence was empty.") }
-            for one in keyed.dropFirst() {
-                if try name == "min" ? one.key.isLess(than: best.key) : best.key.isLess(than: one.key) { best = one }
-            }
-            return best.item
+    /// A source whose failure to be one is told when it is first asked, as Python's generators do.
+    func makeLazySource(_ value: Value) throws(TemplateError) -> ((Interpreter) throws(TemplateError) -> Value?) {
+        switch value {
+        case .undefined, .string, .list, .map, .iterator: return try makeSource(value)
         default:
-            let isReversed = arguments.flag(name == "sort" ? 0 : 2, "reverse") ?? false
-            return try .list(try sorted(keyed, isReversed: isReversed).map(\.item))
+            let type = value.typeName
+            return { _ throws(TemplateError) in throw TemplateError(.evaluation, "'\(type)' object is not iterable") }
         }
-    }
-
-    /// A stable merge sort.
-    private func sorted(
-        _ items: [(key: Value, item: Value)], isReversed: Bool
-    ) throws(TemplateError) -> [(key: Value, item: Value)] {
-        guard items.count > 1 else { return items }
-        try charge(items.count)
-        let middle = items.count / 2
-        let left = try sorted(Array(items[..<middle]), isReversed: isReversed)
-        let right = try sorted(Array(items[middle...]), isReversed: isReversed)
-        var merged: [(key: Value, item: Value)] = []
-        merged.reserveCapacity(items.count)
-        var (i, j) = (0, 0)
-        while i < left.count, j < right.count {
-            let takesRight =
-                try isReversed ? left[i].key.isLess(than: right[j].key) : right[j].key.isLess(than: left[i].key)
-            merged.append(takesRight ? right[j] : left[i])
-            if takesRight { j += 1 } else { i += 1 }
-        }
-        return merged + left[i...] + right[j...]
     }
 }

@@ -1,38 +1,7 @@
-/// A call's arguments.
-struct Arguments {
-    var positional: [Value] = []
-    var named: [(name: String, value: Value)] = []
-    /// The body of a `call` block.
-    var caller: Value.Macro?
-
-    /// An argument by its place or its name.
-    func value(_ index: Int, _ name: String) -> Value? {
-        if index >= 0, index < positional.count { return positional[index] }
-        return named.first { $0.name == name }?.value
-    }
-
-    func text(_ index: Int, _ name: String) throws(TemplateError) -> Text? {
-        switch value(index, name) {
-        case nil, .some(.none): return nil
-        case .string(let text)?: return text
-        case let other?: throw TemplateError(.evaluation, "\(name) must be str, not \(other.typeName)")
-        }
-    }
-
-    func integer(_ index: Int, _ name: String) throws(TemplateError) -> Int? {
-        guard let value = value(index, name) else { return nil }
-        if case .none = value { return nil }
-        guard let integer = value.integer else {
-            throw TemplateError(.evaluation, "\(name) must be int, not \(value.typeName)")
-        }
-        return integer
-    }
-
-    func flag(_ index: Int, _ name: String) -> Bool? { value(index, name)?.isTrue }
-}
-
 extension Interpreter {
-    static let globals: Set<String> = ["range", "dict", "namespace", "raise_exception", "strftime_now"]
+    static let globals: Set<String> = [
+        "range", "dict", "namespace", "raise_exception", "strftime_now", "cycler", "joiner", "lipsum",
+    ]
     static let maximumRange = 100_000
 
     func evaluate(_ arguments: Expression.Arguments) throws(TemplateError) -> Arguments {
@@ -49,7 +18,14 @@ extension Interpreter {
                 throw TemplateError(.evaluation, "the argument after ** must be a mapping")
             }
             try charge(8 * map.entries.count)
-            for (key, value) in map.entries { values.named.append((try text(of: key).string, value)) }
+            for (key, value) in map.entries {
+                guard case .string(let name) = key else { throw TemplateError(.evaluation, "keywords must be strings") }
+                values.named.append((name.string, value))
+            }
+        }
+        var seen = Set<String>()
+        for (name, _) in values.named where !seen.insert(name).inserted {
+            throw TemplateError(.evaluation, "got multiple values for keyword argument '\(name)'")
         }
         return values
     }
@@ -61,6 +37,9 @@ extension Interpreter {
         }
         let callee = try apply(Array(links.dropLast()), to: try evaluate(base))
         var values = try evaluate(arguments)
+        guard values.named("caller") == nil else {
+            throw TemplateError(.evaluation, "got multiple values for keyword argument 'caller'")
+        }
         values.caller = caller
         return try call(callee, values)
     }
@@ -68,43 +47,74 @@ extension Interpreter {
     func call(_ value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
         switch value {
         case .undefined(let words): throw TemplateError(.evaluation, words)
-        case .function(.macro(let macro)): return .string(try call(macro, arguments))
-        case .function(.global(let name)): return try call(global: name, arguments)
+        case .function(let function):
+            switch function {
+            case .macro(let macro): return .string(try call(macro, arguments))
+            case .global(let name): return try call(global: name, arguments)
+            case .method(let name, let owner): return try call(method: name, of: owner, arguments)
+            case .unsafe(let words): throw TemplateError(.evaluation, words)
+            case .joiner(let joiner):
+                _ = try ("" as Signature).bind(arguments, of: "joiner")
+                defer { joiner.isUsed = true }
+                return joiner.isUsed ? joiner.separator : .text("")
+            case .cycler: break
+            }
         case .loop(let loop):
             guard loop.definition.isRecursive else {
-                throw TemplateError(.evaluation, "only recursive loops can be called")
+                throw TemplateError(
+                    .evaluation, "The loop must have the 'recursive' marker to be called recursively.")
             }
-            let items = arguments.positional.first ?? .undefined("loop() needs an argument")
+            guard let items = try ("iterable" as Signature).bind(arguments, of: "loop")[0] else { break }
             return .string(
                 try capture { () throws(TemplateError) in
                     try nested { () throws(TemplateError) in
                         try run(loop.definition, over: items, depth: loop.depth + 1)
                     }
                 })
-        default: throw TemplateError(.evaluation, "'\(value.typeName)' object is not callable")
+        default: break
         }
+        throw TemplateError(.evaluation, "'\(value.typeName)' object is not callable")
     }
 
     private func call(_ macro: Value.Macro, _ arguments: Arguments) throws(TemplateError) -> Text {
         let definition = macro.definition
+        let name = definition.name.string
         let parameters = definition.parameters
+        try charge(arguments.named.count * (1 + parameters.count >> 2))
+        var values: [Value?] = arguments.positional.prefix(parameters.count).map { $0 }
+        var rest = arguments.named
+        if let caller = arguments.caller { rest.append(("caller", .function(.macro(caller)))) }
+        for parameter in parameters.dropFirst(values.count) {
+            let at = rest.firstIndex { $0.name.unicodeScalars.elementsEqual(parameter.name.string.unicodeScalars) }
+            values.append(at.map { rest.remove(at: $0).value })
+        }
+        var caller = Value.undefined("No caller defined")
+        let takesCaller = definition.uses.contains("caller") && !parameters.contains { $0.name.equals("caller") }
+        if takesCaller, let at = rest.firstIndex(where: { $0.name == "caller" }) { caller = rest.remove(at: at).value }
+        guard rest.isEmpty || definition.uses.contains("kwargs") else {
+            throw TemplateError(.evaluation, "macro '\(name)' takes no keyword argument '\(rest[0].name)'")
+        }
+        let more = Array(arguments.positional.dropFirst(parameters.count))
+        guard more.isEmpty || definition.uses.contains("varargs") else {
+            throw TemplateError(.evaluation, "macro '\(name)' takes not more than \(parameters.count) argument(s)")
+        }
         return try nested { () throws(TemplateError) in
             try capture { () throws(TemplateError) in
                 try within(Scope(parent: macro.scope)) { () throws(TemplateError) in
-                    for (index, parameter) in parameters.enumerated() {
-                        if let value = arguments.value(index, parameter.name) {
+                    if takesCaller { set(Text("caller"), caller) }
+                    if definition.uses.contains("varargs") { set(Text("varargs"), try .list(more, .tuple)) }
+                    if definition.uses.contains("kwargs") {
+                        set(Text("kwargs"), try .map(rest.map { (Value.text($0.name), $0.value) }))
+                    }
+                    for (parameter, value) in zip(parameters, values) {
+                        if let value {
                             set(parameter.name, value)
                         } else if let fallback = parameter.value {
                             set(parameter.name, try evaluate(fallback))
                         } else {
-                            set(parameter.name, .undefined("parameter '\(parameter.name)' was not provided"))
+                            set(parameter.name, .undefined("parameter '\(parameter.name.string)' was not provided"))
                         }
                     }
-                    try charge(arguments.named.count * (1 + parameters.count >> 2))
-                    let more = arguments.named.filter { argument in !parameters.contains { $0.name == argument.name } }
-                    set("varargs", try .list(Array(arguments.positional.dropFirst(parameters.count)), isTuple: true))
-                    set("kwargs", try .map(more.map { (Value.text($0.name), $0.value) }))
-                    set("caller", arguments.caller.map { .function(.macro($0)) } ?? .undefined("no caller defined"))
                     _ = try run(definition.body)
                 }
             }
@@ -114,43 +124,59 @@ extension Interpreter {
     private func call(global name: String, _ arguments: Arguments) throws(TemplateError) -> Value {
         switch name {
         case "raise_exception":
-            throw TemplateError(.raised, try text(of: arguments.value(0, "message") ?? .text("")).string)
+            let message = try ("message" as Signature).bind(arguments, of: name)[0] ?? .none
+            throw TemplateError(.raised, try text(of: message).string)
         case "strftime_now":
-            guard let format = try arguments.text(0, "format") else {
-                throw TemplateError(.evaluation, "strftime_now needs a format")
-            }
+            guard let format = try ("format" as Signature).bind(arguments, of: name).text(0) else { break }
             try charge(format.count)
-            return .text(time.formatted(format.string))
-        case "namespace":
-            var values: [String: Value] = [:]
-            if case .map(let map)? = arguments.positional.first {
-                try charge(8 * map.entries.count)
-                for (key, value) in map.entries { values[try text(of: key).string] = value }
-            }
-            for (name, value) in arguments.named { values[name] = value }
-            return try newNamespace(values)
+            return .string(Text(time.formatted(format.string), isForeign: format.isForeign))
+        case "namespace": return try newNamespace(try entries(arguments, of: name))
         case "dict":
-            var entries: [(key: Value, value: Value)] = []
-            switch arguments.positional.first {
-            case .map(let map)?: entries = map.entries
-            case let pairs?:
-                for pair in try items(of: pairs) {
-                    try charge()
-                    let parts = try items(of: pair)
-                    guard parts.count == 2 else { throw TemplateError(.evaluation, "dict needs pairs") }
-                    entries.append((parts[0], parts[1]))
-                }
-            case nil: break
-            }
-            try charge(8 * (entries.count + arguments.named.count))
+            let entries = try entries(arguments, of: name)
             for entry in entries { try charge(key: entry.key) }
-            return try .map(entries + arguments.named.map { (.text($0.name), $0.value) })
-        default: return try range(arguments)
+            return try .map(entries)
+        case "range": return try range(arguments)
+        case "joiner":
+            let separator = try ("sep=" as Signature).bind(arguments, of: name)[0] ?? .text(", ")
+            _ = try Value.depth(of: [separator])
+            return .function(.joiner(Value.Joiner(separator)))
+        case "cycler":
+            guard arguments.named.isEmpty, !arguments.positional.isEmpty else {
+                throw TemplateError(.evaluation, "at least one item has to be provided")
+            }
+            _ = try Value.depth(of: arguments.positional)
+            return .function(.cycler(Value.Cycler(arguments.positional)))
+        default: break
         }
+        throw TemplateError(.evaluation, "\(name) is not supported here")
+    }
+
+    /// What Python's `dict(…)` takes: a dictionary or pairs, and names.
+    private func entries(_ arguments: Arguments, of name: String) throws(TemplateError) -> [(key: Value, value: Value)] {
+        guard arguments.positional.count <= 1, arguments.caller == nil else {
+            throw TemplateError(.evaluation, "\(name) expected at most 1 argument")
+        }
+        var entries: [(key: Value, value: Value)] = []
+        switch arguments.positional.first {
+        case .map(let map)?: entries = map.entries
+        case let pairs?:
+            for pair in try items(of: pairs) {
+                try charge()
+                let parts = try items(of: pair)
+                guard parts.count == 2 else { throw TemplateError(.evaluation, "\(name) needs pairs") }
+                entries.append((parts[0], parts[1]))
+            }
+        case nil: break
+        }
+        try charge(8 * (entries.count + arguments.named.count))
+        return entries + arguments.named.map { (.text($0.name), $0.value) }
     }
 
     private func range(_ arguments: Arguments) throws(TemplateError) -> Value {
-        var bounds: [Int] = []
+        guard arguments.named.isEmpty, arguments.caller == nil else {
+            throw TemplateError(.evaluation, "range() takes no keyword arguments")
+        }
+        var bounds: [Integer] = []
         for value in arguments.positional {
             guard let bound = value.integer else {
                 throw TemplateError(.evaluation, "'\(value.typeName)' object cannot be interpreted as an integer")
@@ -158,16 +184,35 @@ extension Interpreter {
             bounds.append(bound)
         }
         guard (1...3).contains(bounds.count) else { throw TemplateError(.evaluation, "range takes 1 to 3 arguments") }
-        let start = bounds.count == 1 ? 0 : bounds[0]
-        let end = bounds.count == 1 ? bounds[0] : bounds[1]
-        let step = bounds.count == 3 ? bounds[2] : 1
-        guard step != 0 else { throw TemplateError(.evaluation, "range() arg 3 must not be zero") }
-        let span = step > 0 ? end.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(end)
-        guard !span.overflow, step != .min, span.partialValue / abs(step) < Self.maximumRange else {
-            throw TemplateError(.size, "range too big, maximum size for range is \(Self.maximumRange)")
+        let step = bounds.count == 3 ? bounds[2] : Integer(1)
+        guard !step.isZero else { throw TemplateError(.evaluation, "range() arg 3 must not be zero") }
+        let (start, end) = bounds.count == 1 ? (Integer(0), bounds[0]) : (bounds[0], bounds[1])
+        let span = step.isNegative ? try start - end : try end - start
+        let count =
+            try span.isNegative || span.isZero
+            ? Integer(0) : (span - Integer(1)).dividedFloor(by: step.magnitude).quotient + Integer(1)
+        guard let count = count.small, count <= Self.maximumRange else {
+            throw TemplateError(
+                .size, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (\(Self.maximumRange)).")
         }
-        let numbers = Array(stride(from: start, to: end, by: step))
-        try charge(size: numbers.count * 8)
-        return try .list(numbers.map { .integer($0) })
+        return try range(start, step, count: count, end: end)
+    }
+
+    static let rangeTooLarge = TemplateError(.size, "a range with numbers beyond 64 bits is not supported")
+
+    /// The numbers of a range; what is beyond a machine's integers is refused.
+    private func range(_ start: Integer, _ step: Integer, count: Int, end: Integer) throws(TemplateError) -> Value {
+        guard let first = start.small, let by = step.small, let last = end.small else {
+            throw Self.rangeTooLarge
+        }
+        try charge(size: count * 8)
+        var numbers: [Value] = []
+        numbers.reserveCapacity(count)
+        var at = first
+        for index in 0..<count {
+            numbers.append(.number(at))
+            if index + 1 < count { at += by }
+        }
+        return try .list(numbers, .range(start: first, end: last, step: by))
     }
 }

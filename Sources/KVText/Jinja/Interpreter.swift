@@ -11,22 +11,26 @@ final class Interpreter {
     /// The statement at hand, for errors.
     private var line = 0
     let time: TemplateTime
+    /// Namespaces that are being written, which may hold themselves.
+    var written: Set<ObjectIdentifier> = []
 
     /// Names and what they stand for. A loop's turn, a macro's call and a `with` have their own.
     final class Scope {
-        fileprivate(set) var values: [String: Value]
+        fileprivate(set) var values: [Name: Value]
         let parent: Scope?
 
-        init(_ values: [String: Value] = [:], parent: Scope?) {
+        init(_ values: [Name: Value] = [:], parent: Scope?) {
             self.values = values
             self.parent = parent
         }
     }
 
+    private static let loopName = Text("loop").points
+
     /// How a statement ended.
     enum Flow { case next, leaveLoop, nextTurn }
 
-    init(variables: [String: Value], budget: TemplateBudget, time: TemplateTime) {
+    init(variables: [Name: Value], budget: TemplateBudget, time: TemplateTime) {
         scope = Scope(variables, parent: nil)
         self.budget = budget
         self.time = time
@@ -36,7 +40,7 @@ final class Interpreter {
     func render(_ statements: [Statement]) throws(TemplateError) -> Text {
         defer {
             for scope in capturedScopes { scope.values.removeAll() }
-            for namespace in namespaces { namespace.values.removeAll() }
+            for namespace in namespaces { namespace.removeAll() }
         }
         do {
             _ = try run(statements)
@@ -74,17 +78,18 @@ final class Interpreter {
 
     // MARK: Names
 
-    func lookUp(_ name: String) -> Value {
+    func lookUp(_ name: Text) -> Value {
         var at: Scope? = scope
         while let scope = at {
-            if let value = scope.values[name] { return value }
+            if let value = scope.values[name.points] { return value }
             at = scope.parent
         }
-        if Self.globals.contains(name) { return .function(.global(name)) }
-        return .undefined("'\(name)' is undefined")
+        let string = name.string
+        if Self.globals.contains(string) { return .function(.global(string)) }
+        return .undefined("'\(string)' is undefined")
     }
 
-    func set(_ name: String, _ value: Value) { scope.values[name] = value }
+    func set(_ name: Text, _ value: Value) { scope.values[name.points] = value }
 
     func within<T>(_ inner: Scope, _ body: () throws(TemplateError) -> T) throws(TemplateError) -> T {
         let outer = scope
@@ -107,16 +112,23 @@ final class Interpreter {
         output.append(text)
     }
 
-    func newNamespace(_ values: [String: Value]) throws(TemplateError) -> Value {
+    func newNamespace(_ values: [(key: Value, value: Value)]) throws(TemplateError) -> Value {
         let namespace = Value.Namespace()
         namespaces.append(namespace)
-        for (name, value) in values { try assign(value, to: name, of: namespace) }
+        for (key, value) in values {
+            guard case .string(let name) = key else { throw TemplateError(.evaluation, "a namespace's names are strings") }
+            try assign(value, to: name, of: namespace)
+        }
         return .namespace(namespace)
     }
 
-    private func assign(_ value: Value, to name: String, of namespace: Value.Namespace) throws(TemplateError) {
-        guard !value.isReference else { throw TemplateError(.evaluation, "a namespace cannot hold a \(value.typeName)") }
-        namespace.values[name] = value
+    private func assign(_ value: Value, to name: Text, of namespace: Value.Namespace) throws(TemplateError) {
+        guard name.points.first != 0x5F else {
+            throw TemplateError(
+                .evaluation,
+                "Chat templates cannot store underscore-prefixed attributes on a namespace, but got '\(name.string)'")
+        }
+        namespace.set(name.points, value)
     }
 
     func assign(_ value: Value, to target: Statement.Target) throws(TemplateError) {
@@ -124,7 +136,7 @@ final class Interpreter {
         case .name(let name): set(name, value)
         case .attribute(let name, let attribute):
             guard case .namespace(let namespace) = lookUp(name) else {
-                throw TemplateError(.evaluation, "cannot assign attribute on non-namespace object '\(name)'")
+                throw TemplateError(.evaluation, "cannot assign attribute on non-namespace object '\(name.string)'")
             }
             try assign(value, to: attribute, of: namespace)
         case .tuple(let targets):
@@ -149,10 +161,10 @@ final class Interpreter {
     private func run(_ statement: Statement) throws(TemplateError) -> Flow {
         try charge()
         switch statement {
-        case .text(let text): try write(Text(text))
-        case .output(let expression, let line):
+        case .text(let text): try write(text)
+        case .output(let expressions, let line):
             self.line = line
-            try write(try text(of: try evaluate(expression)))
+            for expression in expressions { try write(try text(of: try evaluate(expression))) }
         case .conditional(let branches, let line):
             self.line = line
             for branch in branches {
@@ -174,13 +186,13 @@ final class Interpreter {
         case .filtered(let filters, let body, let line):
             self.line = line
             let text = try captureScoped(body)
-            try write(try self.text(of: try apply(filters, to: .string(text))))
+            guard case .string(let result) = try apply(filters, to: .string(text)) else {
+                throw TemplateError(.evaluation, "a filter block gives text, and its filters none")
+            }
+            try write(result)
         case .scope(let values, let body, let line):
             self.line = line
             return try runScope(values, body)
-        case .evaluate(let expression, let line):
-            self.line = line
-            _ = try evaluate(expression)
         case .leaveLoop: return .leaveLoop
         case .nextTurn: return .nextTurn
         }
@@ -219,37 +231,43 @@ final class Interpreter {
 
     /// - Parameter depth: how often a recursive loop has called itself.
     func run(_ loop: Statement.Loop, over value: Value, depth: Int) throws(TemplateError) {
-        var items = try items(of: value)
-        if let condition = loop.condition {
-            var kept: [Value] = []
-            for item in items {
-                try charge()
-                let holds = try within(Scope(parent: scope)) { () throws(TemplateError) in
-                    try assign(item, to: loop.target)
-                    return try evaluate(condition).isTrue
-                }
-                if holds { kept.append(item) }
-            }
-            items = kept
-        }
-        guard !items.isEmpty else {
-            _ = try nested { () throws(TemplateError) in
-                try within(Scope(parent: scope)) { () throws(TemplateError) in try run(loop.otherwise) }
-            }
-            return
-        }
-        let state = Value.Loop(items: items, depth: depth, definition: loop)
+        let state = Value.Loop(depth: depth, definition: loop, try source(of: loop, over: value))
+        var hasFinishedTurn = false
         try nested { () throws(TemplateError) in
-            for index in items.indices {
+            while try state.has(state.index + 1, self) {
                 try charge()
-                state.index = index
-                let turn = Scope(["loop": .loop(state)], parent: scope)
+                state.index += 1
+                let turn = Scope([Self.loopName: .loop(state)], parent: scope)
                 let flow = try within(turn) { () throws(TemplateError) in
-                    try assign(items[index], to: loop.target)
+                    try assign(state.items[state.index], to: loop.target)
                     return try run(loop.body)
                 }
                 if flow == .leaveLoop { break }
+                if flow == .next { hasFinishedTurn = true }
             }
+        }
+        // As Jinja has it: also where every turn has been left early.
+        if hasFinishedTurn || loop.otherwise.isEmpty { return }
+        _ = try nested { () throws(TemplateError) in
+            try within(Scope(parent: scope)) { () throws(TemplateError) in try run(loop.otherwise) }
+        }
+    }
+
+    /// The items of a loop that meet its condition.
+    private func source(of loop: Statement.Loop, over value: Value) throws(TemplateError) -> Value.Loop.Source {
+        let source = try makeSource(value)
+        guard let condition = loop.condition else { return source }
+        let outer = scope
+        return { interpreter throws(TemplateError) in
+            while let item = try source(interpreter) {
+                try interpreter.charge()
+                let holds = try interpreter.within(Scope(parent: outer)) { () throws(TemplateError) in
+                    try interpreter.assign(item, to: loop.target)
+                    return try interpreter.evaluate(condition).isTrue
+                }
+                if holds { return item }
+            }
+            return nil
         }
     }
 }

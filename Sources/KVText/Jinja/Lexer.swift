@@ -1,16 +1,22 @@
 /// Cuts a template into text and the tokens of its tags, white space taken away as transformers sets Jinja up:
 /// trim_blocks (the line break behind a block goes) and lstrip_blocks (blank space before a block at a line's start goes).
 struct Lexer {
-    enum Token: Equatable {
-        case text(String)
+    enum Token {
+        case text(Text)
         case outputBegin, outputEnd
         case blockBegin, blockEnd
         case name(String)
-        case string(String)
-        case integer(Int)
+        case string(Text)
+        case integer(Integer)
         case float(Double)
         case symbol(String)
         case end
+
+        func isSymbol(_ text: String) -> Bool { if case .symbol(text) = self { true } else { false } }
+        func isName(_ text: String) -> Bool { if case .name(text) = self { true } else { false } }
+        var isEnd: Bool { if case .end = self { true } else { false } }
+        var isBlockEnd: Bool { if case .blockEnd = self { true } else { false } }
+        var isOutputEnd: Bool { if case .outputEnd = self { true } else { false } }
     }
 
     struct Item {
@@ -97,9 +103,7 @@ struct Lexer {
 
     private mutating func add(_ text: ArraySlice<Unicode.Scalar>) {
         guard !text.isEmpty else { return }
-        var string = String.UnicodeScalarView()
-        string.append(contentsOf: text)
-        items.append(Item(token: .text(String(string)), line: line))
+        items.append(Item(token: .text(Text(points: text.map(\.value))), line: line))
     }
 
     /// Text up to the next tag.
@@ -116,11 +120,11 @@ struct Lexer {
     private func strip(_ text: inout ArraySlice<Unicode.Scalar>, isBlock: Bool) {
         let mark = peek(2)
         if mark == "-" {
-            while let last = text.last, last.properties.isWhitespace { text.removeLast() }
+            while let last = text.last, last.isPythonSpace { text.removeLast() }
         } else if isBlock, mark != "+" {
             let lineStart = text.lastIndex(of: "\n").map { $0 + 1 }
             guard let lineStart = lineStart ?? (atLineStart ? text.startIndex : nil) else { return }
-            if text[lineStart...].allSatisfy({ $0.properties.isWhitespace }) { text = text[..<lineStart] }
+            if text[lineStart...].allSatisfy({ $0.isPythonSpace }) { text = text[..<lineStart] }
         }
     }
 
@@ -137,7 +141,7 @@ struct Lexer {
         advance(2)
         atLineStart = false
         if mark == "-" {
-            while let next = peek(), next.properties.isWhitespace {
+            while let next = peek(), next.isPythonSpace {
                 atLineStart = next == "\n"
                 advance()
             }
@@ -159,18 +163,18 @@ struct Lexer {
     private mutating func block() throws(TemplateError) {
         skipMark()
         let after = (at: at, line: line)
-        while let next = peek(), next.properties.isWhitespace { advance() }
-        guard takeName() == "raw", isBlockEnd() else {
+        while let next = peek(), next.isPythonSpace { advance() }
+        guard takeName() == "raw", isBlockEnd(), peek() != "+" else {
             (at, line) = after
             items.append(Item(token: .blockBegin, line: line))
             return try tag(isBlock: true)
         }
-        skipEnd(trims: true)
+        skipEnd(trims: false)
         try raw()
     }
 
     private mutating func isBlockEnd() -> Bool {
-        while let next = peek(), next.properties.isWhitespace { advance() }
+        while let next = peek(), next.isPythonSpace { advance() }
         return sees("%}") || sees("-%}") || sees("+%}")
     }
 
@@ -185,7 +189,7 @@ struct Lexer {
             var text = source[start..<at]
             strip(&text, isBlock: true)
             skipMark()
-            while let next = peek(), next.properties.isWhitespace { advance() }
+            while let next = peek(), next.isPythonSpace { advance() }
             if takeName() == "endraw", isBlockEnd() {
                 add(text)
                 return skipEnd(trims: true)
@@ -207,7 +211,7 @@ struct Lexer {
     private mutating func tag(isBlock: Bool) throws(TemplateError) {
         var brackets: [Unicode.Scalar] = []
         while let next = peek() {
-            if next.properties.isWhitespace {
+            if next.isPythonSpace {
                 advance()
                 continue
             }
@@ -245,73 +249,101 @@ struct Lexer {
         return .symbol(String(Character(next)))
     }
 
-    private mutating func takeNumber() throws(TemplateError) -> Token {
-        func digits(_ lexer: inout Lexer) -> String {
-            var text = ""
-            while let next = lexer.peek(), next == "_" || ("0"..."9").contains(next) {
-                if next != "_" { text.unicodeScalars.append(next) }
-                lexer.advance()
+    /// Digits with single underscores between them.
+    private mutating func takeDigits(_ isDigit: (Unicode.Scalar) -> Bool) -> String {
+        var text = ""
+        while let next = peek() {
+            if isDigit(next) {
+                text.unicodeScalars.append(next)
+            } else if next != "_" || text.isEmpty || !(peek(1).map(isDigit) ?? false) {
+                break
             }
-            return text
-        }
-        var text = digits(&self)
-        var isFloat = false
-        if peek() == ".", let next = peek(1), ("0"..."9").contains(next) {
-            isFloat = true
             advance()
-            text += "." + digits(&self)
         }
-        if peek() == "e" || peek() == "E" {
-            let signed = peek(1) == "-" || peek(1) == "+"
-            if let next = peek(signed ? 2 : 1), ("0"..."9").contains(next) {
-                isFloat = true
-                text += "e" + (peek(1) == "-" ? "-" : "")
-                advance(signed ? 2 : 1)
-                text += digits(&self)
-            }
-        }
-        if isFloat, let value = Double(text) { return .float(value) }
-        guard let value = Int(text) else { throw failure("the number \(text.prefix(40)) is too large") }
-        return .integer(value)
+        return text
     }
 
-    private mutating func takeString(_ quote: Unicode.Scalar) throws(TemplateError) -> String {
+    private mutating func takeNumber() throws(TemplateError) -> Token {
+        let isDecimal = { (scalar: Unicode.Scalar) in ("0"..."9").contains(scalar) }
+        let radix = ["x": 16, "X": 16, "o": 8, "O": 8, "b": 2, "B": 2][peek(1) ?? " "]
+        if peek() == "0", let radix {
+            let isDigit = { (scalar: Unicode.Scalar) in
+                scalar.isASCII && Character(scalar).hexDigitValue.map { $0 < radix } ?? false
+            }
+            let skipped = peek(2) == "_" ? 3 : 2
+            if peek(skipped).map(isDigit) ?? false {
+                advance(skipped)
+                return .integer(try integer(takeDigits(isDigit), radix: radix))
+            }
+        }
+        let (start, begin) = (at, line)
+        var text = takeDigits(isDecimal)
+        var isFloat = false
+        if peek() == ".", let next = peek(1), isDecimal(next) {
+            isFloat = true
+            advance()
+            text += "." + takeDigits(isDecimal)
+        }
+        if peek() == "e" || peek() == "E" {
+            let isSigned = peek(1) == "-" || peek(1) == "+"
+            if let next = peek(isSigned ? 2 : 1), isDecimal(next) {
+                isFloat = true
+                text += "e" + (peek(1) == "-" ? "-" : "")
+                advance(isSigned ? 2 : 1)
+                text += takeDigits(isDecimal)
+            }
+        }
+        // Behind a dot (`x.0.1`) a number is an index.
+        if isFloat, start == 0 || source[start - 1] != ".", let value = FloatText.parse(text) { return .float(value) }
+        (at, line) = (start, begin)
+        let digits = peek() == "0" ? takeDigits { $0 == "0" } : takeDigits(isDecimal)
+        return .integer(try integer(digits, radix: 10))
+    }
+
+    private func integer(_ digits: String, radix: Int) throws(TemplateError) -> Integer {
+        guard digits.utf8.count <= Integer.maximumDigits,
+            let value = Integer(
+                isNegative: false, digits: digits.map { UInt8($0.hexDigitValue ?? 0) }, radix: radix)
+        else { throw failure("an integer has more than \(Integer.maximumDigits) digits") }
+        return value
+    }
+
+    private mutating func takeString(_ quote: Unicode.Scalar) throws(TemplateError) -> Text {
         let begin = line
         advance()
-        var text = String.UnicodeScalarView()
+        var text: [UInt32] = []
         while let next = peek() {
             advance()
-            if next == quote { return String(text) }
+            if next == quote { return Text(points: text) }
             guard next == "\\" else {
-                text.append(next)
+                text.append(next.value)
                 continue
             }
             guard let escape = peek() else { break }
             advance()
-            takeEscape(escape, into: &text)
+            try takeEscape(escape, into: &text)
         }
         throw TemplateError(.syntax, "a string has no end", line: begin)
     }
 
     /// Python's escapes; an unknown one stays as it is.
-    private mutating func takeEscape(_ escape: Unicode.Scalar, into text: inout String.UnicodeScalarView) {
-        let plain: [Unicode.Scalar: Unicode.Scalar] = [
-            "n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", "\"": "\"", "a": "\u{7}", "b": "\u{8}", "f": "\u{C}",
-            "v": "\u{B}",
+    private mutating func takeEscape(_ escape: Unicode.Scalar, into text: inout [UInt32]) throws(TemplateError) {
+        let plain: [Unicode.Scalar: UInt32] = [
+            "n": 0x0A, "t": 0x09, "r": 0x0D, "\\": 0x5C, "'": 0x27, "\"": 0x22, "a": 0x07, "b": 0x08, "f": 0x0C, "v": 0x0B,
         ]
         let lengths: [Unicode.Scalar: Int] = ["x": 2, "u": 4, "U": 8]
-        if let scalar = plain[escape] {
-            text.append(scalar)
+        if let point = plain[escape] {
+            text.append(point)
         } else if escape == "\n" {
             return
         } else if let length = lengths[escape] {
-            let hex = String(String.UnicodeScalarView(source[at..<min(at + length, source.count)]))
-            if hex.unicodeScalars.count == length, let scalar = UInt32(hex, radix: 16).flatMap(Unicode.Scalar.init) {
-                text.append(scalar)
-                advance(length)
-            } else {
-                text.append(contentsOf: ["\\", escape])
+            let digits = source[at..<min(at + length, source.count)]
+            let isHex = digits.count == length && digits.allSatisfy { $0.isASCII && $0.properties.isASCIIHexDigit }
+            guard isHex, let point = UInt32(String(String.UnicodeScalarView(digits)), radix: 16), point <= 0x10FFFF else {
+                throw failure("truncated \\\(escape) escape")
             }
+            text.append(point)
+            advance(length)
         } else if ("0"..."7").contains(escape) {
             var value = escape.value - 0x30
             for _ in 0..<2 {
@@ -319,9 +351,20 @@ struct Lexer {
                 value = value * 8 + next.value - 0x30
                 advance()
             }
-            text.append(Unicode.Scalar(value) ?? "\u{FFFD}")
+            text.append(value)
+        } else if escape == "N" {
+            throw failure("characters by name (\\N) are not supported")
+        } else if escape.isASCII {
+            text += [0x5C, escape.value]
         } else {
-            text.append(contentsOf: ["\\", escape])
+            // Python has written the character as an escape before it reads the one before it.
+            let value = escape.value
+            let (mark, width) = value < 0x100 ? ("x", 2) : value < 0x10000 ? ("u", 4) : ("U", 8)
+            text += ("\\" + mark + Interpreter.hex(value, width)).unicodeScalars.map(\.value)
         }
     }
+}
+
+extension Unicode.Scalar {
+    fileprivate var isPythonSpace: Bool { CodePoint.isSpace(value) }
 }

@@ -1,288 +1,295 @@
-/// Python's methods of strings, dictionaries and lists. Those that would change a value are refused, as transformers'
-/// sandbox refuses them.
+/// Python's methods of strings, dictionaries, lists and numbers. Those that would change a value are kept from templates, as
+/// transformers' sandbox keeps them.
 extension Interpreter {
-    private static let stringMethods: Set<String> = [
-        "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "replace", "upper",
-        "lower", "title", "capitalize", "join", "find", "rfind", "index", "count", "format", "isdigit", "isalpha",
-        "isalnum", "isspace", "isupper", "islower", "removeprefix", "removesuffix", "zfill", "partition", "rpartition",
-        "casefold", "swapcase",
+    private static let textSignatures: [String: Signature] = [
+        "strip": "chars= /", "lstrip": "chars= /", "rstrip": "chars= /", "split": "sep= maxsplit=",
+        "rsplit": "sep= maxsplit=", "splitlines": "keepends=", "startswith": "prefix start= end= /",
+        "endswith": "suffix start= end= /", "replace": "old new count= /", "upper": "", "lower": "", "title": "",
+        "capitalize": "", "casefold": "", "swapcase": "", "join": "iterable /", "find": "sub start= end= /",
+        "rfind": "sub start= end= /", "index": "sub start= end= /", "rindex": "sub start= end= /",
+        "count": "sub start= end= /", "isdigit": "", "isalpha": "", "isalnum": "", "isspace": "", "isupper": "",
+        "islower": "", "istitle": "", "isascii": "", "isdecimal": "", "isnumeric": "", "isidentifier": "",
+        "isprintable": "", "removeprefix": "prefix /", "removesuffix": "suffix /", "zfill": "width /",
+        "partition": "sep /", "rpartition": "sep /", "center": "width fillchar= /", "ljust": "width fillchar= /",
+        "rjust": "width fillchar= /", "expandtabs": "tabsize=", "encode": "encoding= errors=", "translate": "table /",
+        "maketrans": "x y= z= /",
     ]
-    private static let mapMethods: Set<String> = ["get", "items", "keys", "values", "copy"]
-    private static let listMethods: Set<String> = ["index", "count", "copy"]
-    private static let changes: Set<String> = [
-        "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem",
+    private static let mapSignatures: [String: Signature] = [
+        "get": "key default= /", "items": "", "keys": "", "values": "", "copy": "", "fromkeys": "iterable value= /",
     ]
+    private static let listSignatures: [String: Signature] = [
+        "index": "value start= stop= /", "count": "value /", "copy": "",
+    ]
+    private static let numberSignatures: [String: Signature] = [
+        "conjugate": "", "bit_length": "", "bit_count": "", "is_integer": "", "as_integer_ratio": "",
+    ]
+    private static let listChanges: Set<String> = [
+        "append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove",
+    ]
+    private static let mapChanges: Set<String> = ["clear", "pop", "popitem", "setdefault", "update"]
+
+    /// Whether Python has an attribute of this name that the sandbox does not give away.
+    func isUnsafe(_ value: Value, _ name: String) -> Bool {
+        switch value {
+        case .list(let list): list.kind == .list && Self.listChanges.contains(name)
+        case .map: Self.mapChanges.contains(name)
+        default: false
+        }
+    }
 
     func hasMethod(_ value: Value, _ name: String) -> Bool {
         switch value {
-        case .string: Self.stringMethods.contains(name)
-        case .map: Self.mapMethods.contains(name) || ["pop", "update", "clear", "setdefault", "popitem"].contains(name)
-        case .list: Self.listMethods.contains(name) || Self.changes.contains(name)
+        case .string(let text):
+            Self.textSignatures[name] != nil || name == "format" || name == "format_map"
+                || text.isSafe && ["striptags", "unescape", "escape"].contains(name)
+        case .map: Self.mapSignatures[name] != nil
+        case .list(let list): list.isSequence && Self.listSignatures[name] != nil && (name != "copy" || list.kind == .list)
         case .loop: name == "cycle" || name == "changed"
+        case .function(.cycler): name == "next" || name == "reset"
+        case .function(.global("dict")): name == "fromkeys"
+        case .bool, .integer: Self.numberSignatures[name] != nil && name != "is_integer"
+        case .float: ["conjugate", "is_integer", "as_integer_ratio"].contains(name)
         default: false
         }
     }
 
     func call(method name: String, of value: Value, _ arguments: Arguments) throws(TemplateError) -> Value {
         switch value {
-        case .string(let text): return try call(name, text, arguments)
+        case .string(let text):
+            switch name {
+            case "format":
+                guard arguments.caller == nil else { break }
+                try charge(8 * arguments.named.count)
+                var named: [Key: Value] = [:]
+                for (name, value) in arguments.named { named[.string(Text(name).points)] = value }
+                return .string(try formatted(text, positional: arguments.positional) { named[$0] })
+            case "format_map":
+                guard case .map(let map)? = try ("mapping /" as Signature).bind(arguments, of: name)[0] else { break }
+                return .string(try formatted(text, positional: []) { map[$0] })
+            case "striptags": return .string(try stripTags(text))
+            case "unescape": return .string(try unescape(text))
+            case "escape": return .string(try self.text(of: ("s /" as Signature).bind(arguments, of: name)[0] ?? .none).escaped)
+            default: if let own = Self.textSignatures[name] { return try call(name, text, own.bind(arguments, of: name)) }
+            }
         case .map(let map):
-            switch name {
-            case "get":
-                let key = arguments.value(0, "key") ?? .none
-                try charge(key: key)
-                return map[key.keyName] ?? arguments.value(1, "default") ?? .none
-            case "items":
-                try charge(size: map.entries.count * 16)
-                var pairs: [Value] = []
-                for (key, value) in map.entries { pairs.append(try .list([key, value], isTuple: true)) }
-                return try .list(pairs)
-            case "keys": return try .list(map.entries.map(\.key))
-            case "values": return try .list(map.entries.map(\.value))
-            case "copy": return value
-            default: break
-            }
+            if let own = Self.mapSignatures[name] { return try call(name, map, own.bind(arguments, of: name)) }
+        case .function(.global):
+            if let own = Self.mapSignatures["fromkeys"] { return try fromKeys(own.bind(arguments, of: name)) }
         case .list(let list):
-            let wanted = arguments.value(0, "value") ?? .none
-            try charge(value.weight)
-            switch name {
-            case "copy": return value
-            case "count": return .integer(list.items.count { $0.equals(wanted) })
-            case "index":
-                guard let index = list.items.firstIndex(where: { $0.equals(wanted) }) else {
-                    throw TemplateError(.evaluation, "the value is not in the list")
-                }
-                return .integer(index)
-            default: break
+            if let own = Self.listSignatures[name] { return try call(name, list, own.bind(arguments, of: name)) }
+        case .bool, .integer, .float:
+            if let own = Self.numberSignatures[name] {
+                _ = try own.bind(arguments, of: name)
+                return try call(name, ofNumber: value)
             }
+        case .function(.cycler(let cycler)):
+            _ = try ("" as Signature).bind(arguments, of: name)
+            defer { cycler.position = name == "reset" ? 0 : (cycler.position + 1) % cycler.items.count }
+            return name == "reset" ? .none : cycler.items[cycler.position]
         case .loop(let loop):
+            guard arguments.named.isEmpty, arguments.caller == nil else { break }
+            let now = arguments.positional
             if name == "changed" {
-                let now = arguments.positional
-                try charge(now.reduce(0) { $0 + $1.weight })
+                for value in now { try charge(value.weight) }
                 defer { loop.seen = now }
                 guard let seen = loop.seen, seen.count == now.count else { return .bool(true) }
                 return .bool(!zip(seen, now).allSatisfy { $0.equals($1) })
             }
-            guard !arguments.positional.isEmpty else { throw TemplateError(.evaluation, "no items for cycling given") }
-            return arguments.positional[loop.index % arguments.positional.count]
+            guard !now.isEmpty else { throw TemplateError(.evaluation, "no items for cycling given") }
+            return now[loop.index % now.count]
         default: break
         }
-        throw TemplateError(.evaluation, "templates cannot change a \(value.typeName): \(name) is not allowed")
+        throw TemplateError(.evaluation, "'\(value.typeName)' object cannot call \(name) so")
     }
 
-    private func call(_ name: String, _ text: Text, _ arguments: Arguments) throws(TemplateError) -> Value {
-        try charge(1 + text.count >> (name == "title" ? 1 : 3))
+    // MARK: Dictionaries, lists, numbers
+
+    private func call(_ name: String, _ map: Value.Map, _ arguments: BoundArguments) throws(TemplateError) -> Value {
+        switch name {
+        case "get":
+            let key = arguments[0] ?? .none
+            try charge(key: key)
+            return map[try key.key()] ?? arguments[1] ?? .none
+        case "items":
+            try charge(size: map.entries.count * 16)
+            var pairs: [Value] = []
+            for (key, value) in map.entries { pairs.append(try .list([key, value], .tuple)) }
+            return try .list(pairs, .items)
+        case "keys":
+            try charge(size: map.entries.count)
+            return try .list(map.entries.map(\.key), .keys)
+        case "values":
+            try charge(size: map.entries.count)
+            return try .list(map.entries.map(\.value), .values)
+        case "fromkeys": return try fromKeys(arguments)
+        default: return .map(map)
+        }
+    }
+
+    private func fromKeys(_ arguments: BoundArguments) throws(TemplateError) -> Value {
+        var entries: [(key: Value, value: Value)] = []
+        for key in try items(of: arguments[0] ?? .none) {
+            try charge(8)
+            try charge(key: key)
+            entries.append((key, arguments[1] ?? .none))
+        }
+        return try .map(entries)
+    }
+
+    private func call(_ name: String, _ list: Value.List, _ arguments: BoundArguments) throws(TemplateError) -> Value {
+        guard name != "copy", let wanted = arguments[0] else { return .list(list) }
+        try charge(list.items.count + list.weight)
+        if name == "count" { return .number(list.items.count { $0.equals(wanted) }) }
+        guard !list.isRange || arguments[1] == nil else { throw TemplateError(.evaluation, "index() takes one argument") }
+        let range = try bounds(list.items.count, arguments)
+        guard let index = range.first(where: { list.items[$0].equals(wanted) }) else {
+            throw TemplateError(.evaluation, "the value is not in the list")
+        }
+        return .number(index)
+    }
+
+    /// The range that the arguments `start` and `end` choose of so many places; empty where they cross.
+    private func bounds(_ count: Int, _ arguments: BoundArguments) throws(TemplateError) -> Range<Int> {
+        func place(_ index: Int, _ fallback: Int) throws(TemplateError) -> Int {
+            guard let bound = try arguments.integer(index, orNone: true)?.clamped else { return fallback }
+            return bound < 0 ? max(0, max(bound, -count) + count) : min(bound, count)
+        }
+        let (start, end) = (try place(1, 0), try place(2, count))
+        return start..<max(start, end)
+    }
+
+    private func call(_ name: String, ofNumber value: Value) throws(TemplateError) -> Value {
+        if let integer = value.integer {
+            switch name {
+            case "bit_length": return .number(integer.bitCount)
+            case "bit_count": return .number(integer.magnitude.text(radix: 2).utf8.count { $0 == 0x31 })
+            case "as_integer_ratio": return try .list([.integer(integer), .number(1)], .tuple)
+            default: return .integer(integer)
+            }
+        }
+        guard case .float(let float) = value else { return value }
+        switch name {
+        case "is_integer": return .bool(float.isFinite && float == float.rounded())
+        case "as_integer_ratio":
+            guard float.isFinite else { throw TemplateError(.evaluation, "cannot convert \(float) to integer ratio") }
+            var (top, bottom) = (float, Integer(1))
+            while top != top.rounded() { (top, bottom) = (top * 2, try bottom + bottom) }
+            return try .list([.integer(Integer(truncating: top) ?? Integer(0)), .integer(bottom)], .tuple)
+        default: return value
+        }
+    }
+
+    // MARK: Strings
+
+    private func call(_ name: String, _ text: Text, _ arguments: BoundArguments) throws(TemplateError) -> Value {
+        try charge(1 + text.count >> 4)
         try charge(size: text.count)
         switch name {
-        case "strip": return .string(text.stripped(try arguments.text(0, "chars")?.string))
-        case "lstrip": return .string(text.stripped(try arguments.text(0, "chars")?.string, end: false))
-        case "rstrip": return .string(text.stripped(try arguments.text(0, "chars")?.string, start: false))
-        case "upper": return .string(text.mapped { $0.uppercased() })
-        case "lower", "casefold": return .string(text.mapped { $0.lowercased() })
-        case "title": return .string(text.mapped(Self.titled))
-        case "capitalize": return .string(text.mapped(Self.capitalised))
-        case "swapcase":
-            return .string(
-                text.mapped { $0.map { $0.isUppercase ? $0.lowercased() : $0.uppercased() }.joined() })
+        case "strip": return .string(text.stripped(try arguments.text(0, orNone: true)))
+        case "lstrip": return .string(text.stripped(try arguments.text(0, orNone: true), end: false))
+        case "rstrip": return .string(text.stripped(try arguments.text(0, orNone: true), start: false))
+        case "upper": return .string(text.uppercased)
+        case "lower": return .string(text.lowercased)
+        case "casefold": return .string(text.folded)
+        case "title": return .string(text.titled)
+        case "capitalize": return .string(text.capitalised)
+        case "swapcase": return .string(text.caseSwapped)
         case "split", "rsplit": return try split(text, arguments, fromEnd: name == "rsplit")
-        case "splitlines": return try .list(text.lines.map { .string($0) })
+        case "splitlines":
+            if let keeps = arguments[0], keeps.integer == nil {
+                throw TemplateError(.evaluation, "keepends must be int, not \(keeps.typeName)")
+            }
+            let lines = text.lines(keepingEnds: arguments.flag(0))
+            try charge(size: lines.count * 16)
+            return try .list(lines.map { .string($0) })
         case "partition", "rpartition": return try partition(text, arguments, fromEnd: name == "rpartition")
-        case "startswith", "endswith":
-            var parts: [Value] = arguments.positional
-            if case .list(let list)? = parts.first { parts = list.items }
-            for part in parts {
-                guard case .string(let part) = part else {
-                    throw TemplateError(.evaluation, "\(name) first arg must be str, not \(part.typeName)")
-                }
-                let same = name == "startswith" ? text.string.utf8.starts(with: part.string.utf8) : Self.ends(text, part)
-                if same { return .bool(true) }
-            }
-            return .bool(false)
+        case "startswith", "endswith": return .bool(try begins(text, arguments, atEnd: name == "endswith"))
         case "removeprefix", "removesuffix":
-            guard let part = try arguments.text(0, "prefix") else { return .string(text) }
+            guard let part = try arguments.text(0), !part.isEmpty else { return .string(text) }
             if name == "removeprefix" {
-                let has = text.string.utf8.starts(with: part.string.utf8)
-                return .string(has ? text[part.count..<text.count] : text)
+                return .string(text.points.starts(with: part.points) ? text[part.count..<text.count] : text)
             }
-            return .string(Self.ends(text, part) ? text[0..<text.count - part.count] : text)
+            let ends = text.points.reversed().starts(with: part.points.reversed())
+            return .string(ends ? text[0..<text.count - part.count] : text)
         case "replace":
-            guard let old = try arguments.text(0, "old"), let new = try arguments.text(1, "new") else {
-                throw TemplateError(.evaluation, "replace needs two strings")
-            }
-            return .string(try replaced(text, old, new, try arguments.integer(2, "count")))
+            guard let old = try arguments.text(0), let new = try arguments.text(1) else { break }
+            return .string(try replaced(text, old, text.isSafe ? new.escaped : new, try arguments.size(2)))
         case "join":
-            return .string(try joined(try items(of: arguments.value(0, "iterable") ?? .none), text, strict: true))
-        case "find", "rfind", "index":
-            guard let part = try arguments.text(0, "sub") else { throw TemplateError(.evaluation, "\(name) needs a string") }
-            let offset = name == "rfind" ? text.offsets(of: part).last : text.firstOffset(of: part, from: 0)
-            guard let offset else {
-                if name == "index" { throw TemplateError(.evaluation, "substring not found") }
-                return .integer(-1)
+            return .string(try joined(try items(of: arguments[0] ?? .none), text))
+        case "find", "rfind", "index", "rindex", "count": return try find(name, text, arguments)
+        case "zfill", "center", "ljust", "rjust": return .string(try justified(name, text, arguments))
+        case "expandtabs":
+            guard let size = Int32(exactly: try arguments.size(0) ?? 8) else {
+                throw TemplateError(.evaluation, "Python int too large to convert to C int")
             }
-            return .integer(text[0..<offset].string.unicodeScalars.count)
-        case "count": return .integer(try arguments.text(0, "sub").map { text.offsets(of: $0).count } ?? 0)
-        case "format": return .string(try formatted(text, arguments))
-        case "zfill":
-            let width = try arguments.integer(0, "width") ?? 0
-            try charge(size: max(0, width))
-            let missing = width - text.string.unicodeScalars.count
-            return .string(missing > 0 ? text.mapped { String(repeating: "0", count: missing) + $0 } : text)
-        default: return .bool(Self.holds(name, text.string))
+            return .string(try expanded(text, Int(size)))
+        case "encode", "translate", "maketrans":
+            throw TemplateError(.evaluation, "the method '\(name)' of strings is not supported")
+        default: return .bool(Self.holds(name, text))
         }
+        throw TemplateError(.evaluation, "\(name) needs other arguments")
     }
 
-    private static func ends(_ text: Text, _ part: Text) -> Bool {
-        text.string.utf8.reversed().starts(with: part.string.utf8.reversed())
-    }
-
-    private static func holds(_ name: String, _ text: String) -> Bool {
-        guard !text.isEmpty else { return false }
-        let letters = text.filter(\.isLetter)
-        switch name {
-        case "isdigit":
-            return text.unicodeScalars.allSatisfy { $0.properties.numericType == .decimal || $0.properties.numericType == .digit }
-        case "isalpha": return letters.count == text.count
-        case "isalnum": return text.allSatisfy { $0.isLetter || $0.isNumber }
-        case "isspace": return text.unicodeScalars.allSatisfy(\.properties.isWhitespace)
-        case "isupper": return !letters.isEmpty && text == text.uppercased() && text != text.lowercased()
-        default: return !letters.isEmpty && text == text.lowercased() && text != text.uppercased()
-        }
-    }
-
-    /// Every word's first letter in upper case, the others in lower; words are runs of letters.
-    private static func titled(_ text: String) -> String {
-        var inWord = false
-        var result = ""
-        for character in text {
-            result += inWord ? character.lowercased() : character.uppercased()
-            inWord = character.isLetter
-        }
-        return result
-    }
-
-    static func capitalised(_ text: String) -> String {
-        text.prefix(1).uppercased() + text.dropFirst().lowercased()
-    }
-
-    func replaced(_ text: Text, _ old: Text, _ new: Text, _ count: Int?) throws(TemplateError) -> Text {
-        let limit = count.map { $0 < 0 ? .max : $0 } ?? .max
-        guard old.count > 0 else {
-            var result = Text("")
-            var done = 0
-            try charge(size: (text.count + 1) * (new.count + 1))
-            for scalar in text.string.unicodeScalars {
-                if done < limit { result.append(new) }
-                done += 1
-                result.append(Text(String(Character(scalar)), isForeign: text.isForeign))
+    private func begins(_ text: Text, _ arguments: BoundArguments, atEnd: Bool) throws(TemplateError) -> Bool {
+        var parts = [arguments[0] ?? .none]
+        if case .list(let list) = parts[0], list.isTuple { parts = list.items }
+        let range = try bounds(text.count, arguments)
+        let start = try arguments.integer(1, orNone: true)?.clamped ?? 0
+        for part in parts {
+            guard case .string(let part) = part else {
+                throw TemplateError(.evaluation, "startswith first arg must be str or a tuple of str, not \(part.typeName)")
             }
-            if done < limit { result.append(new) }
-            return result
+            try charge(part.count >> 6)
+            guard start <= text.count, part.count <= range.count else { continue }
+            let own = text.points[range]
+            if atEnd ? own.suffix(part.count) == part.points[...] : own.starts(with: part.points) { return true }
         }
-        let offsets = text.offsets(of: old, limit: limit)
-        guard !offsets.isEmpty else { return text }
-        try charge(size: text.count + offsets.count * (new.count + 16))
-        var result = Text("")
-        var at = 0
-        for offset in offsets {
-            result.append(text[at..<offset])
-            result.append(new)
-            at = offset + old.count
-        }
-        result.append(text[at..<text.count])
-        return result
+        return false
     }
 
-    func joined(_ parts: [Value], _ separator: Text, strict: Bool = false) throws(TemplateError) -> Text {
-        var result = Text("")
-        for (index, part) in parts.enumerated() {
-            if strict {
-                guard case .string = part else {
-                    throw TemplateError(
-                        .evaluation, "sequence item \(index): expected str instance, \(part.typeName) found")
-                }
-            }
-            let text = try text(of: part)
-            try charge(size: text.count + separator.count)
-            if index > 0 { result.append(separator) }
-            result.append(text)
+    private func find(_ name: String, _ text: Text, _ arguments: BoundArguments) throws(TemplateError) -> Value {
+        guard let part = try arguments.text(0) else { return .number(-1) }
+        try charge(part.count >> 4)
+        let range = try bounds(text.count, arguments)
+        let isOutside = try arguments.integer(1, orNone: true)?.clamped ?? 0 > text.count
+        if name == "count" {
+            if part.isEmpty { return .number(isOutside ? 0 : range.count + 1) }
+            return .number(text.offsets(of: part, in: range).count)
         }
-        return result
-    }
-
-    private func split(_ text: Text, _ arguments: Arguments, fromEnd: Bool) throws(TemplateError) -> Value {
-        let asked = try arguments.integer(1, "maxsplit") ?? -1
-        let limit = asked < 0 ? Int.max : asked
-        guard let separator = try arguments.text(0, "sep") else {
-            if fromEnd, limit != .max { throw TemplateError(.evaluation, "rsplit needs a separator") }
-            let words = text.words(limit: limit)
-            try charge(size: words.count * 16)
-            return try .list(words.map { .string($0) })
-        }
-        guard separator.count > 0 else { throw TemplateError(.evaluation, "empty separator") }
-        var offsets = text.offsets(of: separator, limit: fromEnd ? .max : limit)
-        if fromEnd, offsets.count > limit { offsets.removeFirst(offsets.count - limit) }
-        try charge(size: offsets.count * 16)
-        var parts: [Value] = []
-        var at = 0
-        for offset in offsets {
-            parts.append(.string(text[at..<offset]))
-            at = offset + separator.count
-        }
-        parts.append(.string(text[at..<text.count]))
-        return try .list(parts)
-    }
-
-    private func partition(_ text: Text, _ arguments: Arguments, fromEnd: Bool) throws(TemplateError) -> Value {
-        guard let separator = try arguments.text(0, "sep"), separator.count > 0 else {
-            throw TemplateError(.evaluation, "empty separator")
-        }
-        let offset = fromEnd ? text.offsets(of: separator).last : text.firstOffset(of: separator, from: 0)
-        let parts: [Text]
-        if let offset {
-            parts = [text[0..<offset], separator, text[offset + separator.count..<text.count]]
+        let fromEnd = name.hasPrefix("r")
+        var offset: Int?
+        if part.isEmpty {
+            offset = isOutside ? nil : fromEnd ? range.upperBound : range.lowerBound
         } else {
-            parts = fromEnd ? [Text(""), Text(""), text] : [text, Text(""), Text("")]
+            offset =
+                (fromEnd ? text.offsetsFromEnd(of: part, in: range, limit: 1) : text.offsets(of: part, in: range, limit: 1)).first
         }
-        return try .list(parts.map { .string($0) }, isTuple: true)
+        if let offset { return .number(offset) }
+        if name.hasSuffix("index") { throw TemplateError(.evaluation, "substring not found") }
+        return .number(-1)
     }
 
-    /// Python's `str.format`: `{}`, `{0}`, `{name}`; specifications as `{:.2f}` go to the `%` operator.
-    private func formatted(_ format: Text, _ arguments: Arguments) throws(TemplateError) -> Text {
-        try charge(format.count)
-        var result = Text("")
-        var rest = format.string[...]
-        var next = 0
-        while let brace = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
-            result.append(Text(String(rest[..<brace]), isForeign: format.isForeign))
-            let mark = rest[brace]
-            rest = rest[rest.index(after: brace)...]
-            if rest.first == mark {
-                result.append(String(mark))
-                rest.removeFirst()
-                continue
-            }
-            guard mark == "{", let end = rest.firstIndex(of: "}") else {
-                throw TemplateError(.evaluation, "a brace of the format has no partner")
-            }
-            let field = rest[..<end].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            rest = rest[rest.index(after: end)...]
-            let name = String(field.first ?? "")
-            let value =
-                name.isEmpty
-                ? arguments.value(next, "") : Int(name).flatMap { arguments.value($0, "") } ?? arguments.value(.max, name)
-            if name.isEmpty { next += 1 }
-            guard let value else { throw TemplateError(.evaluation, "no argument for the format's '\(name)'") }
-            let own: Text
-            if field.count > 1, !field[1].isEmpty {
-                let kind = field[1].last.map { $0.isLetter ? "" : "s" } ?? ""
-                own = try formatted(Text("%" + field[1] + kind), try .list([value], isTuple: true))
-            } else {
-                own = try text(of: value)
-            }
-            try charge(size: own.count)
-            result.append(own)
+    private static func holds(_ name: String, _ text: Text) -> Bool {
+        let points = text.points
+        switch name {
+        case "isascii": return points.allSatisfy { $0 < 0x80 }
+        case "isprintable": return points.allSatisfy(CodePoint.isPrintable)
+        case "isupper": return text.isUpper
+        case "islower": return text.isLower
+        case "istitle": return text.isTitle
+        default: break
         }
-        result.append(Text(String(rest), isForeign: format.isForeign))
-        return result
+        guard let first = points.first else { return false }
+        switch name {
+        case "isdigit": return points.allSatisfy(CodePoint.isDigit)
+        case "isdecimal": return points.allSatisfy(CodePoint.isDecimal)
+        case "isnumeric": return points.allSatisfy(CodePoint.isNumeric)
+        case "isalpha": return points.allSatisfy(CodePoint.isAlphabetic)
+        case "isalnum": return points.allSatisfy(CodePoint.isAlphanumeric)
+        case "isspace": return points.allSatisfy(CodePoint.isSpace)
+        default:
+            return (first == 0x5F || CodePoint.properties(first)?.isXIDStart == true)
+                && points.allSatisfy { CodePoint.properties($0)?.isXIDContinue == true }
+        }
     }
 }

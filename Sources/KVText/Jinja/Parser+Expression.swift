@@ -2,32 +2,47 @@
 /// chain of attributes, subscripts, calls, filters and tests.
 extension Parser {
     /// One expression, or several with commas between: a tuple.
-    mutating func tuple(withConditional: Bool = true) throws(TemplateError) -> Expression {
+    mutating func tuple(
+        withConditional: Bool = true, isLoop: Bool = false, isBracketed: Bool = false
+    ) throws(TemplateError) -> Expression {
         var parts: [Expression] = []
         var isTuple = false
         while true {
-            if isTuple, endsTuple { break }
+            if !parts.isEmpty { try expect(",") }
+            if endsTuple || isLoop && peek.isName("recursive") { break }
             parts.append(withConditional ? try expression() : try nested { p throws(TemplateError) in try p.disjunction() })
-            guard take(",") else { break }
+            guard peek.isSymbol(",") else { break }
             isTuple = true
         }
-        return isTuple ? .tuple(parts) : parts[0]
+        guard isTuple || !parts.isEmpty || isBracketed else {
+            throw failure("expected an expression, found \(Self.words(peek))")
+        }
+        return isTuple || parts.isEmpty ? .tuple(parts) : parts[0]
     }
 
-    private var endsTuple: Bool {
+    var endsTuple: Bool {
         switch peek {
-        case .outputEnd, .blockEnd, .end, .symbol(")"): true
+        case .outputEnd, .blockEnd, .symbol(")"): true
         default: false
         }
     }
 
     mutating func expression() throws(TemplateError) -> Expression {
         try nested { parser throws(TemplateError) in
-            let value = try parser.disjunction()
-            guard parser.takeName("if") else { return value }
-            let test = try parser.disjunction()
-            let other = parser.takeName("else") ? try parser.expression() : nil
-            return .conditional(value: value, test: test, other: other)
+            let outer = parser.unknown
+            var value = try parser.disjunction()
+            guard parser.peek.isName("if") else { return value }
+            // What is read here is run on a condition, so that unknown filters do not count yet.
+            defer { parser.unknown = outer }
+            var count = 0
+            while parser.takeName("if") {
+                count += 1
+                guard count <= Self.maximumDepth else { throw parser.tooDeep }
+                let test = try parser.disjunction()
+                let other = parser.takeName("else") ? try parser.expression() : nil
+                value = .conditional(value: value, test: test, other: other)
+            }
+            return value
         }
     }
 
@@ -72,7 +87,7 @@ extension Parser {
         case .symbol(">"): operation = .greater
         case .symbol(">="): operation = .greaterOrEqual
         case .name("in"): operation = .within
-        case .name("not") where at + 1 < items.count && items[at + 1].token == .name("in"):
+        case .name("not") where at + 1 < items.count && items[at + 1].token.isName("in"):
             operation = .notWithin
             at += 1
         default: return nil
@@ -110,9 +125,9 @@ extension Parser {
     }
 
     private mutating func signed(withFilters: Bool) throws(TemplateError) -> Expression {
-        let isNegative = peek == .symbol("-")
+        let isNegative = peek.isSymbol("-")
         var value: Expression
-        if isNegative || peek == .symbol("+") {
+        if isNegative || peek.isSymbol("+") {
             at += 1
             let operand = try nested { parser throws(TemplateError) in try parser.signed(withFilters: false) }
             value = isNegative ? .negative(operand) : .positive(operand)
@@ -135,12 +150,14 @@ extension Parser {
             case "true", "True": return .bool(true)
             case "false", "False": return .bool(false)
             case "none", "None": return .none
-            default: return .name(name)
+            default:
+                note(use: name)
+                return .name(Text(name))
             }
         case .string(var text):
             at += 1
             while case .string(let more) = peek {
-                text += more
+                text.append(more)
                 at += 1
             }
             return .string(text)
@@ -152,8 +169,7 @@ extension Parser {
             return .float(value)
         case .symbol("("):
             at += 1
-            if take(")") { return .tuple([]) }
-            let value = try nested { parser throws(TemplateError) in try parser.tuple() }
+            let value = try nested { parser throws(TemplateError) in try parser.tuple(isBracketed: true) }
             try expect(")")
             return value
         case .symbol("["):
@@ -195,12 +211,12 @@ extension Parser {
                     at += 1
                     links.append(.item(.integer(index)))
                 } else {
-                    links.append(.attribute(try expectName()))
+                    links.append(.attribute(Text(try expectName())))
                 }
             } else if take("[") {
                 links.append(try nested { parser throws(TemplateError) in try parser.subscripted() })
                 try expect("]")
-            } else if peek == .symbol("(") {
+            } else if peek.isSymbol("(") {
                 links.append(.call(try nested { parser throws(TemplateError) in try parser.arguments() }))
             } else {
                 return
@@ -208,43 +224,62 @@ extension Parser {
         }
     }
 
+    /// What is between square brackets, without the last one: an expression, a slice, or several, which are a tuple.
     private mutating func subscripted() throws(TemplateError) -> Expression.Link {
-        var parts: [Expression?] = [nil]
-        while peek != .symbol("]") {
-            if take(":") {
-                guard parts.count < 3 else { throw failure("a slice has at most three parts") }
-                parts.append(nil)
-            } else {
-                parts[parts.count - 1] = try expression()
-                guard peek == .symbol(":") || peek == .symbol("]") else {
-                    throw failure("expected ']', found \(Self.words(peek))")
-                }
-            }
+        var links: [Expression.Link] = []
+        while !peek.isSymbol("]") {
+            if !links.isEmpty { try expect(",") }
+            links.append(try subscriptPart())
         }
-        if parts.count == 1 {
-            guard let item = parts[0] else { throw failure("expected an expression") }
-            return .item(item)
+        if links.count == 1 { return links[0] }
+        var parts: [Expression] = []
+        for link in links {
+            guard case .item(let part) = link else { throw failure("a slice within a tuple is not supported") }
+            parts.append(part)
         }
-        return .slice(parts[0], parts[1], parts.count > 2 ? parts[2] : nil)
+        return .item(.tuple(parts))
+    }
+
+    private mutating func subscriptPart() throws(TemplateError) -> Expression.Link {
+        var parts: [Expression?] = []
+        if take(":") {
+            parts.append(nil)
+        } else {
+            let first = try expression()
+            guard take(":") else { return .item(first) }
+            parts.append(first)
+        }
+        func ends(_ parser: Parser) -> Bool { parser.peek.isSymbol("]") || parser.peek.isSymbol(",") }
+        parts.append(peek.isSymbol(":") || ends(self) ? nil : try expression())
+        if take(":") { parts.append(ends(self) ? nil : try expression()) } else { parts.append(nil) }
+        return .slice(parts[0], parts[1], parts[2])
     }
 
     mutating func arguments() throws(TemplateError) -> Expression.Arguments {
         var arguments = Expression.Arguments()
         try expect("(")
         var isFirst = true
+        func failure(_ parser: Parser) -> TemplateError { parser.failure("invalid syntax for function call expression") }
         while !take(")") {
             if !isFirst { try expect(",") }
+            if !isFirst, take(")") { break }
             isFirst = false
-            if take(")") { break }
-            if take("**") {
-                arguments.dictionary = try expression()
-            } else if take("*") {
+            if take("*") {
+                guard arguments.list == nil, arguments.dictionary == nil else { throw failure(self) }
                 arguments.list = try expression()
-            } else if case .name(let name) = peek, at + 1 < items.count, items[at + 1].token == .symbol("=") {
+            } else if take("**") {
+                guard arguments.dictionary == nil else { throw failure(self) }
+                arguments.dictionary = try expression()
+            } else if case .name(let name) = peek, at + 1 < items.count, items[at + 1].token.isSymbol("=") {
+                guard arguments.dictionary == nil, !arguments.named.contains(where: { $0.name == name }) else {
+                    throw failure(self)
+                }
                 at += 2
                 arguments.named.append((name, try expression()))
             } else {
-                guard arguments.named.isEmpty else { throw failure("a positional argument behind named ones") }
+                guard arguments.named.isEmpty, arguments.list == nil, arguments.dictionary == nil else {
+                    throw failure(self)
+                }
                 arguments.positional.append(try expression())
             }
         }
@@ -257,17 +292,29 @@ extension Parser {
         return name
     }
 
+    mutating func filterLink() throws(TemplateError) -> Expression.Link {
+        let line = self.line
+        let name = try dottedName()
+        let own = peek.isSymbol("(") ? try nested { p throws(TemplateError) in try p.arguments() } : .init()
+        if !Interpreter.filterNames.contains(name) {
+            note(unknown: TemplateError(.evaluation, "No filter named '\(name.prefix(100))'.", line: line))
+        }
+        return .filter(name, own)
+    }
+
     private mutating func filtersAndTests(_ links: inout [Expression.Link]) throws(TemplateError) {
         while true {
             if take("|") {
-                let name = try dottedName()
-                let own = peek == .symbol("(") ? try nested { p throws(TemplateError) in try p.arguments() } : .init()
-                links.append(.filter(name, own))
+                links.append(try filterLink())
             } else if takeName("is") {
                 let isNegated = takeName("not")
+                let line = self.line
                 let name = try dottedName()
+                if !Interpreter.testNames.contains(name) {
+                    note(unknown: TemplateError(.evaluation, "No test named '\(name.prefix(100))'.", line: line))
+                }
                 links.append(.test(name, try testArguments(), isNegated: isNegated))
-            } else if peek == .symbol("(") {
+            } else if peek.isSymbol("(") {
                 links.append(.call(try nested { parser throws(TemplateError) in try parser.arguments() }))
             } else {
                 return
@@ -279,8 +326,8 @@ extension Parser {
     private mutating func testArguments() throws(TemplateError) -> Expression.Arguments {
         switch peek {
         case .symbol("("): return try nested { parser throws(TemplateError) in try parser.arguments() }
-        case .name("else"), .name("or"), .name("and"), .name("is"), .name("if"), .name("in"), .name("not"):
-            return Expression.Arguments()
+        case .name("is"): throw failure("You cannot chain multiple tests with is")
+        case .name("else"), .name("or"), .name("and"): return Expression.Arguments()
         case .name, .string, .integer, .float, .symbol("["), .symbol("{"):
             let value = try nested { parser throws(TemplateError) in
                 let value = try parser.primary()

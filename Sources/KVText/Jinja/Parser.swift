@@ -3,6 +3,10 @@ struct Parser {
     var items: [Lexer.Item]
     var at = 0
     private var depth = 0
+    /// Filters and tests that Jinja does not have, outside of conditions: these it refuses before it runs.
+    var unknown: [TemplateError] = []
+    /// The names that the macro at hand mentions, of those that it is told more by.
+    private var uses: Set<String> = []
 
     /// Brackets and blocks within one another.
     static let maximumDepth = 48
@@ -11,7 +15,8 @@ struct Parser {
     static func parse(_ template: String) throws(TemplateError) -> [Statement] {
         var parser = Parser(items: try Lexer.items(of: template))
         let body = try parser.body(until: [])
-        guard parser.peek == .end else { throw parser.failure("unexpected end of a block") }
+        guard parser.peek.isEnd else { throw parser.failure("unexpected end of a block") }
+        if let unknown = parser.unknown.first { throw unknown }
         return body
     }
 
@@ -30,13 +35,13 @@ struct Parser {
     }
 
     mutating func take(_ symbol: String) -> Bool {
-        guard peek == .symbol(symbol) else { return false }
+        guard peek.isSymbol(symbol) else { return false }
         at += 1
         return true
     }
 
     mutating func takeName(_ name: String) -> Bool {
-        guard peek == .name(name) else { return false }
+        guard peek.isName(name) else { return false }
         at += 1
         return true
     }
@@ -52,8 +57,14 @@ struct Parser {
     }
 
     private mutating func expectBlockEnd() throws(TemplateError) {
-        guard peek == .blockEnd else { throw failure("expected the end of the block, found \(Self.words(peek))") }
+        guard peek.isBlockEnd else { throw failure("expected the end of the block, found \(Self.words(peek))") }
         at += 1
+    }
+
+    /// A body may begin with a colon.
+    private mutating func expectBodyBegin() throws(TemplateError) {
+        _ = take(":")
+        try expectBlockEnd()
     }
 
     static func words(_ token: Lexer.Token) -> String {
@@ -61,19 +72,21 @@ struct Parser {
         case .text: "text"
         case .outputBegin, .outputEnd, .blockBegin, .blockEnd: "a tag's border"
         case .name(let name): "'\(name)'"
-        case .string(let text): "'\(text.prefix(40))'"
-        case .integer(let value): "\(value)"
+        case .string(let text): "'\(text.string.prefix(40))'"
+        case .integer(let value): "\(value.text().prefix(40))"
         case .float(let value): "\(value)"
         case .symbol(let symbol): "'\(symbol)'"
         case .end: "the template's end"
         }
     }
 
+    var tooDeep: TemplateError {
+        TemplateError(.depth, "brackets and blocks nest more than \(Self.maximumDepth) deep", line: line)
+    }
+
     mutating func nested<T>(_ body: (inout Parser) throws(TemplateError) -> T) throws(TemplateError) -> T {
         depth += 1
-        guard depth <= Self.maximumDepth else {
-            throw TemplateError(.depth, "brackets and blocks nest more than \(Self.maximumDepth) deep", line: line)
-        }
+        guard depth <= Self.maximumDepth else { throw tooDeep }
         defer { depth -= 1 }
         return try body(&self)
     }
@@ -94,8 +107,8 @@ struct Parser {
                 statements.append(.text(text))
             case .outputBegin:
                 at += 1
-                statements.append(.output(try tuple(), line: line))
-                guard next() == .outputEnd else {
+                statements.append(.output([try tuple()], line: line))
+                guard next().isOutputEnd else {
                     at -= 1
                     throw failure("expected '}}', found \(Self.words(peek))")
                 }
@@ -114,58 +127,82 @@ struct Parser {
 
     /// The body of a block up to its end, which is read.
     private mutating func block(until end: String) throws(TemplateError) -> [Statement] {
-        try expectBlockEnd()
+        try expectBodyBegin()
         let statements = try body(until: [end])
         at += 1
-        // `{% endblock name %}`.
-        if case .name = peek { at += 1 }
         try expectBlockEnd()
         return statements
     }
 
     private mutating func statement(_ name: String, _ line: Int) throws(TemplateError) -> Statement? {
         switch name {
-        case "if": return try conditional(line)
-        case "for": return try loop(line)
-        case "set": return try assignment(line)
+        case "if": return try soft { parser throws(TemplateError) in try parser.conditional(line) }
+        case "for": return try hard { parser throws(TemplateError) in try parser.loop(line) }
+        case "set": return try hard { parser throws(TemplateError) in try parser.assignment(line) }
         case "macro":
-            let name = try expectName()
-            return .macro(try macro(name, end: "endmacro", line))
-        case "call":
-            let caller = peek == .symbol("(") ? try parameters() : []
-            let call = try expression()
-            let body = try block(until: "endcall")
-            return .call(Statement.Macro(name: "caller", parameters: caller, body: body, line: line), call, line: line)
+            let name = try expectTarget()
+            return .macro(try hard { parser throws(TemplateError) in try parser.macro(name, line) })
+        case "call": return try hard { parser throws(TemplateError) in try parser.callBlock(line) }
         case "filter":
-            let links = try filters()
-            return .filtered(links, body: try block(until: "endfilter"), line: line)
-        case "with":
-            var values: [(target: Statement.Target, value: Expression)] = []
-            while peek != .blockEnd {
-                if !values.isEmpty { try expect(",") }
-                let target = try target()
-                try expect("=")
-                values.append((target, try expression()))
+            return try hard { parser throws(TemplateError) in
+                let links = try parser.filters()
+                return .filtered(links, body: try parser.block(until: "endfilter"), line: line)
             }
-            return .scope(values, body: try block(until: "endwith"), line: line)
+        case "with": return try hard { parser throws(TemplateError) in try parser.with(line) }
         // What transformers marks as the assistant's; the text is the same.
-        case "generation": return .scope([], body: try block(until: "endgeneration"), line: line)
-        case "do":
-            let expression = try tuple()
+        case "generation":
+            return try hard { parser throws(TemplateError) in
+                let body = try parser.block(until: "endgeneration")
+                return .filtered([], body: body, line: line)
+            }
+        case "print":
+            var values: [Expression] = []
+            while !peek.isBlockEnd {
+                if !values.isEmpty { try expect(",") }
+                values.append(try expression())
+            }
             try expectBlockEnd()
-            return .evaluate(expression, line: line)
+            return .output(values, line: line)
         case "break", "continue":
             try expectBlockEnd()
+            guard loops > 0 else { throw TemplateError(.syntax, "'\(name)' outside of a loop", line: line) }
             return name == "break" ? .leaveLoop : .nextTurn
+        case "import", "from", "include", "extends", "block", "autoescape":
+            throw TemplateError(.syntax, "the statement '\(name)' is not supported: there is but one template", line: line)
         default: throw TemplateError(.syntax, "unknown statement '\(name)'", line: line)
         }
     }
+
+    /// A part in which unknown filters and tests are refused only where they are run.
+    private mutating func soft<T>(_ body: (inout Parser) throws(TemplateError) -> T) throws(TemplateError) -> T {
+        let outer = unknown
+        let result = try body(&self)
+        unknown = outer
+        return result
+    }
+
+    /// A part with a scope of its own, in which they are refused at once.
+    private mutating func hard<T>(_ body: (inout Parser) throws(TemplateError) -> T) throws(TemplateError) -> T {
+        let outer = unknown
+        unknown = []
+        let result = try body(&self)
+        if let unknown = unknown.first { throw unknown }
+        unknown = outer
+        return result
+    }
+
+    mutating func note(unknown error: TemplateError) { unknown.append(error) }
+
+    mutating func note(use name: String) { if ["caller", "kwargs", "varargs"].contains(name) { uses.insert(name) } }
+
+    /// Loops around, which `break` leaves.
+    private var loops = 0
 
     private mutating func conditional(_ line: Int) throws(TemplateError) -> Statement {
         var branches: [(test: Expression?, body: [Statement])] = []
         var test: Expression? = try tuple(withConditional: false)
         while true {
-            try expectBlockEnd()
+            try expectBodyBegin()
             let isLast = test == nil
             branches.append((test, try body(until: isLast ? ["endif"] : ["elif", "else", "endif"])))
             let name = try expectName()
@@ -178,16 +215,18 @@ struct Parser {
     }
 
     private mutating func loop(_ line: Int) throws(TemplateError) -> Statement {
-        let target = try target()
+        let target = try target(isLoop: true)
         guard takeName("in") else { throw failure("expected 'in', found \(Self.words(peek))") }
-        let items = try tuple(withConditional: false)
+        let items = try tuple(withConditional: false, isLoop: true)
         let condition = takeName("if") ? try expression() : nil
         let isRecursive = takeName("recursive")
-        try expectBlockEnd()
+        try expectBodyBegin()
+        loops += 1
+        defer { loops -= 1 }
         let body = try body(until: ["else", "endfor"])
         var otherwise: [Statement] = []
         if try expectName() == "else" {
-            try expectBlockEnd()
+            try expectBodyBegin()
             otherwise = try self.body(until: ["endfor"])
             at += 1
         }
@@ -199,7 +238,7 @@ struct Parser {
     }
 
     private mutating func assignment(_ line: Int) throws(TemplateError) -> Statement {
-        let target = try target()
+        let target = try target(withNamespace: true)
         if take("=") {
             let value = try tuple()
             try expectBlockEnd()
@@ -209,49 +248,95 @@ struct Parser {
         return .block(target, filters: links, body: try block(until: "endset"), line: line)
     }
 
-    /// What is assigned to: a name, a namespace's attribute, or several of them.
-    private mutating func target() throws(TemplateError) -> Statement.Target {
-        var targets: [Statement.Target] = []
-        var isTuple = false
-        repeat {
-            if peek == .symbol("(") {
-                at += 1
-                targets.append(try nested { parser throws(TemplateError) in try parser.target() })
-                try expect(")")
-            } else {
-                if case .name = peek {} else if isTuple { break }
-                let name = try expectName()
-                targets.append(take(".") ? .attribute(name, try expectName()) : .name(name))
-            }
-            guard take(",") else { break }
-            isTuple = true
-        } while true
-        return isTuple ? .tuple(targets) : targets[0]
+    private mutating func with(_ line: Int) throws(TemplateError) -> Statement {
+        var values: [(target: Statement.Target, value: Expression)] = []
+        while !peek.isBlockEnd {
+            if !values.isEmpty { try expect(",") }
+            let target = try target()
+            try expect("=")
+            values.append((target, try expression()))
+        }
+        return .scope(values, body: try block(until: "endwith"), line: line)
     }
 
-    private mutating func parameters() throws(TemplateError) -> [(name: String, value: Expression?)] {
-        var parameters: [(name: String, value: Expression?)] = []
+    private mutating func callBlock(_ line: Int) throws(TemplateError) -> Statement {
+        let parameters = peek.isSymbol("(") ? try parameters() : []
+        let call = try expression()
+        guard case .chain(_, let links) = call, case .call? = links.last else {
+            throw TemplateError(.syntax, "expected call", line: line)
+        }
+        let macro = try body(of: Text(""), parameters, end: "endcall", line)
+        return .call(macro, call, line: line)
+    }
+
+    /// A name that may be assigned to.
+    private mutating func expectTarget() throws(TemplateError) -> Text {
+        let name = try expectName()
+        guard !["true", "false", "none", "True", "False", "None"].contains(name) else {
+            throw failure("can't assign to '\(name)'")
+        }
+        return Text(name)
+    }
+
+    /// What is assigned to: a name, a namespace's attribute, or several of them.
+    private mutating func target(
+        isLoop: Bool = false, withNamespace: Bool = false, isBracketed: Bool = false
+    ) throws(TemplateError) -> Statement.Target {
+        var targets: [Statement.Target] = []
+        var isTuple = false
+        while true {
+            if !targets.isEmpty { try expect(",") }
+            if endsTuple || isLoop && peek.isName("in") { break }
+            if take("(") {
+                targets.append(try nested { parser throws(TemplateError) in try parser.target(isBracketed: true) })
+                try expect(")")
+            } else {
+                let name = try expectTarget()
+                if isLoop, name.equals("loop") { throw failure("can't assign to special loop variable in for-loop target") }
+                targets.append(withNamespace && take(".") ? .attribute(name, Text(try expectName())) : .name(name))
+            }
+            guard peek.isSymbol(",") else { break }
+            isTuple = true
+        }
+        guard isTuple || !targets.isEmpty || isBracketed else { throw failure("expected a name, found \(Self.words(peek))") }
+        return isTuple || targets.isEmpty ? .tuple(targets) : targets[0]
+    }
+
+    private mutating func parameters() throws(TemplateError) -> [(name: Text, value: Expression?)] {
+        var parameters: [(name: Text, value: Expression?)] = []
         try expect("(")
         while !take(")") {
             if !parameters.isEmpty { try expect(",") }
-            if take(")") { break }
-            let name = try expectName()
-            parameters.append((name, take("=") ? try expression() : nil))
+            let name = try expectTarget()
+            guard !parameters.contains(where: { $0.name.points == name.points }) else {
+                throw failure("duplicate argument '\(name.string)'")
+            }
+            let value = take("=") ? try expression() : nil
+            if value == nil, let last = parameters.last, last.value != nil {
+                throw failure("non-default argument follows default argument")
+            }
+            parameters.append((name, value))
         }
         return parameters
     }
 
-    private mutating func macro(_ name: String, end: String, _ line: Int) throws(TemplateError) -> Statement.Macro {
-        let parameters = try parameters()
-        return Statement.Macro(name: name, parameters: parameters, body: try block(until: end), line: line)
+    private mutating func macro(_ name: Text, _ line: Int) throws(TemplateError) -> Statement.Macro {
+        try body(of: name, try parameters(), end: "endmacro", line)
+    }
+
+    private mutating func body(
+        of name: Text, _ parameters: [(name: Text, value: Expression?)], end: String, _ line: Int
+    ) throws(TemplateError) -> Statement.Macro {
+        let (outerUses, outerLoops) = (uses, loops)
+        (uses, loops) = ([], 0)
+        defer { (uses, loops) = (uses.union(outerUses), outerLoops) }
+        let body = try block(until: end)
+        return Statement.Macro(name: name, parameters: parameters, uses: uses, body: body, line: line)
     }
 
     private mutating func filters() throws(TemplateError) -> [Expression.Link] {
         var links: [Expression.Link] = []
-        repeat {
-            let name = try dottedName()
-            links.append(.filter(name, peek == .symbol("(") ? try arguments() : Expression.Arguments()))
-        } while take("|")
+        repeat { links.append(try filterLink()) } while take("|")
         return links
     }
 }

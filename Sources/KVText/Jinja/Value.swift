@@ -1,10 +1,13 @@
-/// What a template computes with: Python's values, none of which a template can change but namespaces.
+/// A name, told apart from others by code points: Swift's own strings are equal where they only look the same.
+typealias Name = [UInt32]
+
+/// What a template computes with: Python's values, none of which a template can change but namespaces and iterators.
 enum Value {
     /// A name or attribute that is not there, with the words for it.
     case undefined(String)
     case none
     case bool(Bool)
-    case integer(Int)
+    case integer(Integer)
     case float(Double)
     case string(Text)
     case list(List)
@@ -13,38 +16,59 @@ enum Value {
     case function(Function)
     /// A loop's `loop`.
     case loop(Loop)
+    case iterator(Iterator)
 
     static func text(_ string: String) -> Value { .string(Text(string)) }
+    static func number(_ integer: Int) -> Value { .integer(Integer(integer)) }
 
-    /// A list or tuple.
+    /// A list, a tuple, or another sequence that Python tells apart.
     struct List {
+        enum Kind: Equatable {
+            case list, tuple
+            /// Of `groupby`: a tuple whose parts are also `grouper` and `list`.
+            case group
+            case keys, values, items
+            case range(start: Int, end: Int, step: Int)
+        }
+
         let items: [Value]
-        var isTuple = false
+        let kind: Kind
         /// Containers within one another, 1 for a list of plain values.
         let depth: Int
         /// See `Value.weight`.
         let weight: Int
+
+        var isTuple: Bool { kind == .tuple || kind == .group }
+        /// Whether it has items by number.
+        var isSequence: Bool {
+            switch kind {
+            case .keys, .values, .items: false
+            default: true
+            }
+        }
+        var isRange: Bool { if case .range = kind { true } else { false } }
     }
 
     /// A dictionary in the order of its making.
     final class Map {
         let entries: [(key: Value, value: Value)]
-        private let index: [String: Int]
+        private let index: [Key: Int]
         let depth: Int
         let weight: Int
 
-        subscript(key: String) -> Value? { index[key].map { entries[$0].value } }
+        subscript(name: String) -> Value? { self[Key.string(name.unicodeScalars.map(\.value))] }
+        subscript(key: Key) -> Value? { index[key].map { entries[$0].value } }
 
-        fileprivate init(_ entries: [(key: Value, value: Value)], depth: Int, weight: Int) {
+        fileprivate init(_ entries: [(key: Value, value: Value)], depth: Int, weight: Int) throws(TemplateError) {
             var kept: [(key: Value, value: Value)] = []
-            var index: [String: Int] = [:]
+            var index: [Key: Int] = [:]
             kept.reserveCapacity(entries.count)
             for entry in entries {
-                let name = entry.key.keyName
-                if let at = index[name] {
+                let key = try entry.key.key()
+                if let at = index[key] {
                     kept[at].value = entry.value
                 } else {
-                    index[name] = kept.count
+                    index[key] = kept.count
                     kept.append(entry)
                 }
             }
@@ -57,7 +81,17 @@ enum Value {
 
     /// The one thing that a template can assign to from an inner scope.
     final class Namespace {
-        var values: [String: Value] = [:]
+        private(set) var names: [Name] = []
+        private(set) var values: [Name: Value] = [:]
+
+        func set(_ name: Name, _ value: Value) {
+            if values.updateValue(value, forKey: name) == nil { names.append(name) }
+        }
+
+        func removeAll() {
+            names = []
+            values = [:]
+        }
     }
 
     enum Function {
@@ -65,7 +99,23 @@ enum Value {
         /// One of the interpreter's own.
         case global(String)
         /// A method that is named but not called.
-        case method(String)
+        indirect case method(String, of: Value)
+        case cycler(Cycler)
+        case joiner(Joiner)
+        /// What Python's sandbox keeps from templates.
+        case unsafe(String)
+    }
+
+    final class Cycler {
+        let items: [Value]
+        var position = 0
+        init(_ items: [Value]) { self.items = items }
+    }
+
+    final class Joiner {
+        let separator: Value
+        var isUsed = false
+        init(_ separator: Value) { self.separator = separator }
     }
 
     /// A macro and the names it sees.
@@ -74,41 +124,83 @@ enum Value {
         let scope: Interpreter.Scope
     }
 
-    /// Where a loop is.
+    /// What `map`, `select` and others give: values made one after another, once.
+    final class Iterator {
+        let name: String
+        let depth: Int
+        private var body: ((Interpreter) throws(TemplateError) -> Value?)?
+
+        init(_ name: String, depth: Int, _ body: @escaping (Interpreter) throws(TemplateError) -> Value?) {
+            self.name = name
+            self.depth = depth
+            self.body = body
+        }
+
+        func next(_ interpreter: Interpreter) throws(TemplateError) -> Value? {
+            guard let body else { return nil }
+            do throws(TemplateError) {
+                if let value = try body(interpreter) { return value }
+                self.body = nil
+                return nil
+            } catch {
+                self.body = nil
+                throw error
+            }
+        }
+    }
+
+    /// Where a loop is. Its items are taken one after another, as its body may change what the next one is.
     final class Loop {
-        let items: [Value]
+        typealias Source = (Interpreter) throws(TemplateError) -> Value?
+
+        /// The items taken until now.
+        private(set) var items: [Value] = []
         let depth: Int
         let definition: Statement.Loop
-        var index = 0
+        var index = -1
         /// What `loop.changed` was last asked about.
         var seen: [Value]?
+        private var source: Source?
 
-        init(items: [Value], depth: Int, definition: Statement.Loop) {
-            self.items = items
+        init(depth: Int, definition: Statement.Loop, _ source: @escaping Source) {
             self.depth = depth
             self.definition = definition
+            self.source = source
+        }
+
+        /// Whether there is an item at a place, once all before it are taken.
+        func has(_ place: Int, _ interpreter: Interpreter) throws(TemplateError) -> Bool {
+            while items.count <= place {
+                guard let item = try source?(interpreter) else {
+                    source = nil
+                    return false
+                }
+                try interpreter.charge(size: 8)
+                items.append(item)
+            }
+            return true
+        }
+
+        func count(_ interpreter: Interpreter) throws(TemplateError) -> Int {
+            _ = try has(.max, interpreter)
+            return items.count
         }
     }
 
     static let maximumDepth = 64
 
-    static func list(_ items: [Value], isTuple: Bool = false) throws(TemplateError) -> Value {
-        .list(List(items: items, isTuple: isTuple, depth: try depth(of: items), weight: weight(of: items)))
+    static func list(_ items: [Value], _ kind: List.Kind = .list) throws(TemplateError) -> Value {
+        .list(List(items: items, kind: kind, depth: try depth(of: items), weight: weight(of: items)))
     }
 
     static func map(_ entries: [(key: Value, value: Value)]) throws(TemplateError) -> Value {
-        for entry in entries {
-            switch entry.key {
-            case .string, .integer, .float, .bool, .none: continue
-            default: throw TemplateError(.evaluation, "unhashable type: '\(entry.key.typeName)'")
-            }
-        }
         let values = entries.map(\.value)
-        return .map(Map(entries, depth: try depth(of: values), weight: weight(of: values)))
+        let depth = max(try depth(of: values), try depth(of: entries.map(\.key)))
+        return .map(try Map(entries, depth: depth, weight: weight(of: values)))
     }
 
     /// Containers nest only so deep that whoever walks them, or frees them, has the stack for it.
-    private static func depth(of items: [Value]) throws(TemplateError) -> Int {
+    static func depth(of items: [Value]) throws(TemplateError) -> Int {
         var depth = 1
         for item in items { depth = max(depth, 1 + item.containerDepth) }
         guard depth <= maximumDepth else {
@@ -117,24 +209,23 @@ enum Value {
         return depth
     }
 
-    private var containerDepth: Int {
+    /// Namespaces, which change, count as plain: who walks into them counts on its own, and they are freed one by one.
+    var containerDepth: Int {
         switch self {
         case .list(let list): list.depth
         case .map(let map): map.depth
-        // Namespaces change, so that what they hold could not be bounded: nothing may hold them.
-        case .namespace, .loop, .function: Self.maximumDepth
+        case .iterator(let iterator): iterator.depth
+        case .function(.method(_, let value)): 1 + value.containerDepth
+        case .function(.joiner(let joiner)): 1 + joiner.separator.containerDepth
+        case .function(.cycler(let cycler)): cycler.items.reduce(1) { max($0, 1 + $1.containerDepth) }
+        // What a loop has yet to take is not known.
+        case .loop: Self.maximumDepth - 1
         default: 0
         }
     }
 
-    /// Whether this is no plain value, so that no namespace may hold it.
-    var isReference: Bool {
-        switch self {
-        case .namespace, .loop, .function: true
-        default: false
-        }
-    }
     var isUndefined: Bool { if case .undefined = self { true } else { false } }
+    var isNone: Bool { if case .none = self { true } else { false } }
 
     /// Python's name of the type, as its messages have it.
     var typeName: String {
@@ -144,37 +235,40 @@ enum Value {
         case .bool: "bool"
         case .integer: "int"
         case .float: "float"
-        case .string: "str"
-        case .list(let list): list.isTuple ? "tuple" : "list"
+        case .string(let text): text.isSafe ? "Markup" : "str"
+        case .list(let list):
+            switch list.kind {
+            case .list: "list"
+            case .tuple: "tuple"
+            case .group: "_GroupTuple"
+            case .keys: "dict_keys"
+            case .values: "dict_values"
+            case .items: "dict_items"
+            case .range: "range"
+            }
         case .map: "dict"
-        case .namespace: "Namespace"
+        case .namespace: "TemplateNamespace"
+        case .function(.macro): "Macro"
+        case .function(.cycler): "Cycler"
+        case .function(.joiner): "Joiner"
         case .function: "function"
         case .loop: "LoopContext"
-        }
-    }
-
-    /// The key as it identifies an entry: 1, 1.0 and true are one key, "1" is another.
-    var keyName: String {
-        switch self {
-        case .string(let text): text.string
-        case .none: "\u{0}n"
-        default:
-            if let number { "\u{0}\(number)" } else { "\u{0}?" }
+        case .iterator: "generator"
         }
     }
 
     var number: Double? {
         switch self {
         case .bool(let bool): bool ? 1 : 0
-        case .integer(let integer): Double(integer)
+        case .integer(let integer): integer.double
         case .float(let float): float
         default: nil
         }
     }
 
-    var integer: Int? {
+    var integer: Integer? {
         switch self {
-        case .bool(let bool): bool ? 1 : 0
+        case .bool(let bool): Integer(bool ? 1 : 0)
         case .integer(let integer): integer
         default: nil
         }
@@ -185,59 +279,13 @@ enum Value {
         switch self {
         case .undefined, .none: false
         case .bool(let bool): bool
-        case .integer(let integer): integer != 0
+        case .integer(let integer): !integer.isZero
         case .float(let float): float != 0
-        case .string(let text): !text.string.isEmpty
+        case .string(let text): !text.isEmpty
         case .list(let list): !list.items.isEmpty
         case .map(let map): !map.entries.isEmpty
-        case .namespace, .function, .loop: true
+        case .namespace, .loop, .function, .iterator: true
         }
-    }
-}
-
-// MARK: Comparison
-
-extension Value {
-    /// Python's `==`. Bounded by the depth of containers.
-    func equals(_ other: Value) -> Bool {
-        if let left = integer, let right = other.integer { return left == right }
-        if let left = number, let right = other.number { return left == right }
-        switch (self, other) {
-        case (.undefined, .undefined), (.none, .none): return true
-        case (.string(let left), .string(let right)):
-            // By scalars: Swift's own == also takes different ways to write a character for the same.
-            return left.string.utf8.elementsEqual(right.string.utf8)
-        case (.list(let left), .list(let right)):
-            return left.isTuple == right.isTuple && left.items.count == right.items.count
-                && zip(left.items, right.items).allSatisfy { $0.equals($1) }
-        case (.map(let left), .map(let right)):
-            return left.entries.count == right.entries.count
-                && left.entries.allSatisfy { entry in right[entry.key.keyName].map { entry.value.equals($0) } ?? false }
-        case (.namespace(let left), .namespace(let right)): return left === right
-        default: return false
-        }
-    }
-
-    /// Python's `<`.
-    func isLess(than other: Value) throws(TemplateError) -> Bool {
-        if let left = integer, let right = other.integer { return left < right }
-        if let left = number, let right = other.number { return left < right }
-        switch (self, other) {
-        case (.string(let left), .string(let right)):
-            return left.string.unicodeScalars.lexicographicallyPrecedes(right.string.unicodeScalars)
-        case (.list(let left), .list(let right)):
-            for (one, two) in zip(left.items, right.items) where !one.equals(two) { return try one.isLess(than: two) }
-            return left.items.count < right.items.count
-        default:
-            throw TemplateError(
-                .evaluation, "'<' not supported between instances of '\(typeName)' and '\(other.typeName)'")
-        }
-    }
-
-    /// Python's `<=`.
-    func isAtMost(_ other: Value) throws(TemplateError) -> Bool {
-        if try isLess(than: other) { return true }
-        return equals(other)
     }
 
     /// What an operation that walks the whole value costs, in steps. Containers know theirs from their making: a value that
@@ -245,6 +293,7 @@ extension Value {
     var weight: Int {
         switch self {
         case .string(let text): text.count >> 6
+        case .integer(let integer): integer.weight
         case .list(let list): list.weight
         case .map(let map): map.weight
         default: 0

@@ -1,29 +1,3 @@
-/// How `tojson` writes.
-struct JSONStyle {
-    var indentation: String?
-    var escapesUnicode = false
-    var sortsKeys = false
-    var itemSeparator = ", "
-    var keySeparator = ": "
-
-    init(_ arguments: Arguments) throws(TemplateError) {
-        switch arguments.value(1, "indent") {
-        case .string(let text)?: indentation = text.string
-        case let width?:
-            if let width = width.integer { indentation = String(repeating: " ", count: max(0, min(width, 64))) }
-        case nil: break
-        }
-        if indentation != nil { itemSeparator = "," }
-        escapesUnicode = arguments.flag(0, "ensure_ascii") ?? false
-        sortsKeys = arguments.flag(3, "sort_keys") ?? false
-        if case .list(let separators)? = arguments.value(2, "separators"), separators.items.count == 2,
-            case .string(let item) = separators.items[0], case .string(let key) = separators.items[1]
-        {
-            (itemSeparator, keySeparator) = (item.string, key.string)
-        }
-    }
-}
-
 extension Interpreter {
     /// Python's `str`: what `{{ }}` prints.
     func text(of value: Value) throws(TemplateError) -> Text {
@@ -35,152 +9,113 @@ extension Interpreter {
     }
 
     /// Python's `repr`.
-    func representation(of value: Value) throws(TemplateError) -> Text {
+    /// - Parameter sortsKeys: whether dictionaries are in the order of their keys, as `pprint` has them.
+    func representation(of value: Value, sortsKeys: Bool = false) throws(TemplateError) -> Text {
         try charge()
         var result = Text("")
         switch value {
         case .undefined: return Text("Undefined")
         case .none: return Text("None")
         case .bool(let bool): return Text(bool ? "True" : "False")
-        case .integer(let integer): return Text(String(integer))
-        case .float(let float): return Text(float.description)
+        case .integer(let integer):
+            try charge(integer.weight * integer.weight >> 4)
+            return Text(try integer.decimal())
+        case .float(let float): return Text(FloatText.shortest(float))
         case .string(let text):
             try charge(size: text.count + 2)
-            return Text(Self.quoted(text.string), isForeign: text.isForeign)
+            result = Self.quoted(text)
+            if text.isSafe {
+                var marked = Text("Markup(")
+                marked.append(result)
+                marked.append(")")
+                result = marked
+            }
         case .list(let list):
-            result.append(list.isTuple ? "(" : "[")
+            if case .range(let start, let end, let step) = list.kind {
+                return Text("range(\(start), \(end)" + (step == 1 ? ")" : ", \(step))"))
+            }
+            let isView = !list.isSequence
+            result.append(isView ? "\(value.typeName)([" : list.isTuple ? "(" : "[")
             for (index, item) in list.items.enumerated() {
                 if index > 0 { result.append(", ") }
-                result.append(try representation(of: item))
+                result.append(try representation(of: item, sortsKeys: sortsKeys))
             }
-            result.append(list.isTuple ? list.items.count == 1 ? ",)" : ")" : "]")
+            result.append(isView ? "])" : list.isTuple ? list.items.count == 1 ? ",)" : ")" : "]")
         case .map(let map):
+            let entries = sortsKeys ? try sorted(map.entries.map { ($0.key, $0) }, isReversed: false).map(\.1) : map.entries
             result.append("{")
-            for (index, entry) in map.entries.enumerated() {
+            for (index, entry) in entries.enumerated() {
                 if index > 0 { result.append(", ") }
-                result.append(try representation(of: entry.key))
+                result.append(try representation(of: entry.key, sortsKeys: sortsKeys))
                 result.append(": ")
-                result.append(try representation(of: entry.value))
+                result.append(try representation(of: entry.value, sortsKeys: sortsKeys))
             }
             result.append("}")
-        case .namespace(let namespace):
-            result.append("<Namespace \(namespace.values.keys.sorted())>")
-        case .function, .loop: result.append("<\(value.typeName)>")
+        case .namespace(let namespace): result = try representation(of: namespace)
+        case .function(.macro(let macro)):
+            let name = macro.definition.name
+            result.append("<Macro ")
+            result.append(name.isEmpty ? Text("anonymous") : Self.quoted(name))
+            result.append(">")
+        case .loop(let loop): result.append("<LoopContext \(loop.index + 1)/\(try loop.count(self))>")
+        case .function, .iterator: result.append("<\(value.typeName)>")
         }
         try charge(size: result.count)
         return result
     }
 
-    private static func quoted(_ text: String) -> String {
-        let quote = text.contains("'") && !text.contains("\"") ? "\"" : "'"
-        var result = quote
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\n": result += "\\n"
-            case "\r": result += "\\r"
-            case "\t": result += "\\t"
-            case "\\": result += "\\\\"
-            case "'" where quote == "'": result += "\\'"
-            case _ where scalar.value < 0x20 || (0x7F...0xA0).contains(scalar.value) || scalar.value == 0xAD:
-                result += "\\x" + hex(scalar.value, 2)
-            default: result.unicodeScalars.append(scalar)
+    /// A namespace may hold itself: what is being written already is an ellipsis.
+    private func representation(of namespace: Value.Namespace) throws(TemplateError) -> Text {
+        let id = ObjectIdentifier(namespace)
+        guard written.insert(id).inserted else { return Text("<Namespace {...}>") }
+        defer { written.remove(id) }
+        var result = Text("<Namespace {")
+        try nested { () throws(TemplateError) in
+            for (index, name) in namespace.names.enumerated() {
+                if index > 0 { result.append(", ") }
+                result.append(Self.quoted(Text(points: name)))
+                result.append(": ")
+                result.append(try representation(of: namespace.values[name] ?? .none))
             }
         }
-        return result + quote
-    }
-
-    private static func hex(_ value: UInt32, _ width: Int) -> String {
-        let digits = String(value, radix: 16)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
-    }
-
-    // MARK: JSON
-
-    /// Python's `json.dumps`.
-    func json(of value: Value, _ style: JSONStyle) throws(TemplateError) -> Text {
-        var result = Text("")
-        try write(value, style, depth: 0, to: &result)
+        result.append("}>")
         return result
     }
 
-    private func write(
-        _ value: Value, _ style: JSONStyle, depth: Int, to result: inout Text
-    ) throws(TemplateError) {
-        try charge()
-        switch value {
-        case .none: result.append("null")
-        case .bool(let bool): result.append(bool ? "true" : "false")
-        case .integer(let integer): result.append(String(integer))
-        case .float(let float): result.append(Self.json(float))
-        case .string(let text):
-            try charge(size: text.count + 2)
-            result.append(text.mapped { Self.json($0, style.escapesUnicode) })
-        case .list(let list):
-            try writeAll(list.items.count, "[", "]", style, depth, &result) { index, result throws(TemplateError) in
-                try write(list.items[index], style, depth: depth + 1, to: &result)
-            }
-        case .map(let map):
-            var entries = map.entries
-            if style.sortsKeys { entries.sort { $0.key.keyName < $1.key.keyName } }
-            try writeAll(entries.count, "{", "}", style, depth, &result) { index, result throws(TemplateError) in
-                var key = Text("")
-                if case .string = entries[index].key {
-                    key = try json(of: entries[index].key, style)
-                } else {
-                    key = try json(of: entries[index].key, style).mapped { "\"\($0)\"" }
+    private static func quoted(_ text: Text) -> Text {
+        let quote: UInt32 = text.points.contains(0x27) && !text.points.contains(0x22) ? 0x22 : 0x27
+        var result = Text(points: [quote])
+        result.append(
+            text.plain.replacing { index, result in
+                let point = text.points[index]
+                switch point {
+                case 0x0A: result += [0x5C, 0x6E]
+                case 0x0D: result += [0x5C, 0x72]
+                case 0x09: result += [0x5C, 0x74]
+                case 0x5C, quote: result += [0x5C, point]
+                case 0x20...0x7E: result.append(point)
+                default: if CodePoint.isPrintable(point) { result.append(point) } else { escape(point, into: &result) }
                 }
-                try charge(size: key.count)
-                result.append(key)
-                result.append(style.keySeparator)
-                try write(entries[index].value, style, depth: depth + 1, to: &result)
-            }
-        default:
-            throw TemplateError(.evaluation, "Object of type \(value.typeName) is not JSON serializable")
+            })
+        result.append(Text(points: [quote]))
+        return result
+    }
+
+    private static func escape(_ point: UInt32, into result: inout [UInt32]) {
+        let (mark, width) = point < 0x100 ? ("x", 2) : point < 0x10000 ? ("u", 4) : ("U", 8)
+        result += ("\\" + mark + hex(point, width)).unicodeScalars.map(\.value)
+    }
+
+    /// Python's `ascii` of a representation.
+    static func ascii(_ text: Text) -> Text {
+        text.replacing { index, result in
+            let point = text.points[index]
+            if point < 0x80 { result.append(point) } else { escape(point, into: &result) }
         }
     }
 
-    private func writeAll(
-        _ count: Int, _ open: String, _ close: String, _ style: JSONStyle, _ depth: Int, _ result: inout Text,
-        _ body: (Int, inout Text) throws(TemplateError) -> Void
-    ) throws(TemplateError) {
-        result.append(open)
-        for index in 0..<count {
-            if index > 0 { result.append(style.itemSeparator) }
-            if let indentation = style.indentation {
-                try charge(size: indentation.utf8.count * (depth + 1))
-                result.append("\n" + String(repeating: indentation, count: depth + 1))
-            }
-            try body(index, &result)
-        }
-        if count > 0, let indentation = style.indentation {
-            result.append("\n" + String(repeating: indentation, count: depth))
-        }
-        result.append(close)
-    }
-
-    private static func json(_ float: Double) -> String {
-        if float.isNaN { return "NaN" }
-        if float.isInfinite { return float < 0 ? "-Infinity" : "Infinity" }
-        return float.description
-    }
-
-    private static func json(_ text: String, _ escapesUnicode: Bool) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\r": result += "\\r"
-            case "\t": result += "\\t"
-            case "\u{8}": result += "\\b"
-            case "\u{C}": result += "\\f"
-            case _ where scalar.value < 0x20: result += "\\u" + hex(scalar.value, 4)
-            case _ where escapesUnicode && scalar.value > 0x7E:
-                for unit in String(Character(scalar)).utf16 { result += "\\u" + hex(UInt32(unit), 4) }
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
+    static func hex(_ value: UInt32, _ width: Int) -> String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
     }
 }
