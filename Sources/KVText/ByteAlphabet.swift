@@ -29,6 +29,17 @@ package enum ByteAlphabet {
         Array(String(Character(Unicode.Scalar(scalars[Int(byte)]) ?? " ")).utf8)
     }
 
+    /// Appends the written form of one byte.
+    static func append(_ byte: UInt8, to written: inout [UInt8]) {
+        let scalar = scalars[Int(byte)]
+        if scalar < 0x80 {
+            written.append(UInt8(truncatingIfNeeded: scalar))
+        } else {
+            written.append(UInt8(truncatingIfNeeded: 0xC0 | scalar >> 6))
+            written.append(UInt8(truncatingIfNeeded: 0x80 | scalar & 0x3F))
+        }
+    }
+
     /// Appends the bytes that `written` stands for; a string with a scalar outside the alphabet stands for itself.
     package static func appendBytes(of written: ArraySlice<UInt8>, to bytes: inout [UInt8]) {
         let start = bytes.count

@@ -1,7 +1,7 @@
 /// Byte-level byte-pair encoding (`tokenizer.ggml.model` = gpt2): a rule cuts text into pieces, merges make tokens of
 /// their bytes.
 struct ByteLevelBPE: Sendable {
-    let rule: PreTokenizerRule
+    private let wholePieces: Bool
     private let preTokenizer: PreTokenizer
     private let pairs: BytePairs
     private let tokens: TokenTable
@@ -10,14 +10,20 @@ struct ByteLevelBPE: Sendable {
 
     /// - Throws: where the rule is unknown, or a merge names a token that the vocabulary does not have.
     init(_ vocabulary: Vocabulary) throws(TokenizerError) {
-        rule = if let own = vocabulary.rule { own } else { try PreTokenizerRule.named(vocabulary.preTokenizer) }
-        preTokenizer = try PreTokenizer(rule)
-        let alphabet = (0...255).map { ByteAlphabet.written(UInt8($0)) }
+        let rule = try PreTokenizerRule.named(vocabulary.preTokenizer)
         let tokens = TokenTable(vocabulary.tokens)
+        self.init(
+            tokens, try MergeTable(vocabulary, tokens), try PreTokenizer(rule), wholePieces: rule.wholePieces)
+    }
+
+    /// - Parameter wholePieces: whether a piece that is a token as a whole is that token, whatever the merges say.
+    init(_ tokens: TokenTable, _ merges: MergeTable, _ preTokenizer: PreTokenizer, wholePieces: Bool) {
+        let alphabet = (0...255).map { ByteAlphabet.written(UInt8($0)) }
+        self.preTokenizer = preTokenizer
+        self.wholePieces = wholePieces
         self.alphabet = alphabet
         self.tokens = tokens
-        pairs = BytePairs(
-            merges: try MergeTable(vocabulary, tokens), byteIDs: alphabet.map { tokens.id(of: $0) })
+        pairs = BytePairs(merges: merges, byteIDs: alphabet.map { tokens.id(of: $0) })
     }
 
     /// Appends the ids of `range` of `text` (valid UTF-8), special tokens not looked for.
@@ -46,7 +52,7 @@ struct ByteLevelBPE: Sendable {
         if let key, workspace.cache.append(key, to: &output) { return }
         let before = output.count
         let piece = UnsafeBufferPointer(rebasing: text[range])
-        let whole = rule.wholePieces ? wholeToken(piece, &workspace) : -1
+        let whole = wholePieces ? wholeToken(piece, &workspace) : -1
         if whole >= 0 {
             output.append(whole)
         } else {

@@ -47,4 +47,20 @@ struct CharacterMap: Sendable {
         guard let found, found.value <= replacements.count else { return nil }
         return (found.length, replacements[found.value...].prefix { $0 != 0 })
     }
+
+    /// What the shortest sequence that `text` begins with becomes; nil where the map knows none.
+    func shortest(_ text: [UInt8]) -> ArraySlice<UInt8>? {
+        guard let root = units.first else { return nil }
+        var node = offset(root)
+        for byte in text where byte != 0 {
+            node ^= Int(byte)
+            guard node < units.count, units[node] & (1 << 31 | 0xFF) == UInt32(byte) else { return nil }
+            let hasValue = units[node] >> 8 & 1 == 1
+            node ^= offset(units[node])
+            guard hasValue, node < units.count else { continue }
+            let value = Int(units[node] & (1 << 31 - 1))
+            return value <= replacements.count ? replacements[value...].prefix { $0 != 0 } : nil
+        }
+        return nil
+    }
 }

@@ -16,13 +16,16 @@ struct EncodingWorkspace: Sendable {
     var best: [Unigram.Step] = []
     /// Special tokens found in a part of the text, the last first.
     var found: [SpecialTokens.Match] = []
+    /// What the steps of a tokenizer.json work on.
+    var pipeline = TokenizerPipeline.Workspace()
     let match: MatchState
 
     init() throws(TokenizerError) { match = try MatchState() }
 
     /// Bytes held that grow with the text, so that the owner can let go of what an enormous one left behind.
     var byteCount: Int {
-        text.capacity + found.capacity * 24 + (ends.capacity + spare.capacity) * 8 + scratch.byteCount + symbols.capacity * 4
+        text.capacity + pipeline.byteCount + found.capacity * 24 + (ends.capacity + spare.capacity) * 8 + scratch.byteCount
+            + symbols.capacity * 4
             + normal.capacity
             + best.capacity * MemoryLayout<Unigram.Step>.stride
     }

@@ -39,12 +39,17 @@ package struct MergeTable: Sendable {
         return Int(truncatingIfNeeded: mixed >> shift)
     }
 
-    /// Adds a merge of ids that are not negative; the first of two for the same pair stands.
-    package mutating func insert(_ left: Int32, _ right: Int32, rank: UInt32, merged: Int32) {
+    /// Adds a merge of ids that are not negative; of two for the same pair the first stands, or the last where asked.
+    package mutating func insert(
+        _ left: Int32, _ right: Int32, rank: UInt32, merged: Int32, replaces: Bool = false
+    ) {
         let pair = Self.pair(left, right)
         var slot = home(pair)
         while slots[slot].pair != .max {
-            if slots[slot].pair == pair { return }
+            if slots[slot].pair == pair {
+                if replaces { break }
+                return
+            }
             slot = (slot + 1) & (slots.count - 1)
         }
         slots[slot] = Slot(pair: pair, merge: Merge(rank: rank, merged: merged))

@@ -5,33 +5,62 @@ import CPCRE2
 /// The compiled code is never written again after `init`, hence safe to share; what a match writes is in `MatchState`.
 final class Pattern: @unchecked Sendable {
     private let code: OpaquePointer
-    private let text: String
+    /// The pattern as it was given.
+    let text: String
 
     /// Steps of backtracking that a match may take without being counted, and how many times more each further try gets.
     private static let freeSteps: UInt32 = 1 << 10
     private static let stepGrowth: UInt32 = 16
 
+    /// A pattern in PCRE2's syntax, in which `\s` is Unicode's White_Space.
+    convenience init(_ pattern: String) throws(TokenizerError) {
+        try self.init(Self.spelledOut(pattern), shown: pattern, options: 0)
+    }
+
+    /// A pattern as Oniguruma reads it, which tokenizer.json is written for: `^` and `$` are those of lines.
+    convenience init(oniguruma pattern: String) throws(TokenizerError) {
+        try self.init(try OnigurumaPattern.translated(pattern), shown: pattern, options: UInt32(PCRE2_MULTILINE))
+    }
+
+    /// These bytes (valid UTF-8) and nothing else.
+    convenience init(literal: [UInt8]) throws(TokenizerError) {
+        var quoted = ""
+        for scalar in String(decoding: literal, as: UTF8.self).unicodeScalars {
+            quoted += "\\x{" + String(scalar.value, radix: 16) + "}"
+        }
+        try self.init(quoted, shown: String(decoding: literal, as: UTF8.self), options: 0)
+    }
+
     /// Compiles with Unicode properties and, where the library has it, to machine code.
-    init(_ pattern: String) throws(TokenizerError) {
+    private init(_ pattern: String, shown: String, options: UInt32) throws(TokenizerError) {
         var failure: Int32 = 0
         var offset = 0
-        var source = Self.spelledOut(pattern)
+        var source = pattern
+        let context = pcre2_compile_context_create_8(nil)
+        defer { pcre2_compile_context_free_8(context) }
+        if let context { pcre2_set_newline_8(context, UInt32(PCRE2_NEWLINE_LF)) }
         let code = source.withUTF8 { bytes in
             pcre2_compile_8(
-                bytes.baseAddress, bytes.count, UInt32(PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C),
-                &failure, &offset, nil)
+                bytes.baseAddress, bytes.count,
+                UInt32(PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C) | options, &failure, &offset, context)
         }
         guard let code else {
             throw TokenizerError(
-                .pattern, field: "pattern", value: pattern, expected: "\(Self.message(failure)) at offset \(offset)")
+                .pattern, field: "pattern", value: shown, expected: "\(Self.message(failure)) at offset \(offset)")
         }
         self.code = code
-        text = pattern
+        text = shown
         // Without the compiler (a build for a rare architecture) pcre2_match interprets: slower, the same matches.
         _ = pcre2_jit_compile_8(code, UInt32(PCRE2_JIT_COMPLETE))
     }
 
     deinit { pcre2_code_free_8(code) }
+
+    /// Whether the pattern can match an empty string.
+    var matchesNothing: Bool {
+        var answer: UInt32 = 0
+        return pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_MATCHEMPTY), &answer) != 0 || answer != 0
+    }
 
     /// Unicode's White_Space: the library's own `\s` also takes U+180E, the engines the patterns were written for do not.
     private static let space =
@@ -72,32 +101,55 @@ final class Pattern: @unchecked Sendable {
         _ text: UnsafeBufferPointer<UInt8>, base: Int, into ends: inout [Int], _ state: borrowing MatchState
     ) throws(TokenizerError) {
         var at = 0
-        var steps = Self.steps(text.count)
-        while let (start, end) = try match(text, from: at, &steps, state) {
-            // No rule matches the empty string; one that did would never come to an end.
-            guard end > at, start < end else {
-                throw TokenizerError(
-                    .pattern, field: "pattern", value: self.text, expected: "a pattern that never matches nothing")
+        // Where the last match ended; a match of nothing does not count there.
+        var last = -1
+        var from = 0
+        while from <= text.count, let (start, end) = try match(text, from: from, state) {
+            guard end >= start, start >= from else {
+                throw TokenizerError(.pattern, field: "pattern", value: self.text, expected: "a pattern without \\K")
+            }
+            if start == end, end == last {
+                from = end + Self.length(text, end)
+                continue
             }
             if start > at { ends.append(base + start) }
-            ends.append(base + end)
-            at = end
-            if at == text.count { break }
+            if end > start { ends.append(base + end) }
+            (at, from, last) = (end, end, end)
         }
         if at < text.count { ends.append(base + text.count) }
     }
 
-    /// How many counted steps a text of so many bytes may take in all: far more than rules need that look at every byte a
-    /// few times, and some seconds at most.
-    static func steps(_ count: Int) -> Int { (8 << 20) + 64 * count }
+    /// Appends what matches, in order, and matches of nothing too (but none right behind the match before).
+    func find(
+        _ text: UnsafeBufferPointer<UInt8>, into matches: inout [Range<Int>], _ state: borrowing MatchState
+    ) throws(TokenizerError) {
+        var last = -1
+        var from = 0
+        while from <= text.count, let (start, end) = try match(text, from: from, state) {
+            guard end >= start, start >= from else {
+                throw TokenizerError(.pattern, field: "pattern", value: self.text, expected: "a pattern without \\K")
+            }
+            if start == end, end == last {
+                from = end + Self.length(text, end)
+                continue
+            }
+            matches.append(start..<end)
+            (from, last) = (end, end)
+        }
+    }
+
+    /// The length of the character at a place, 1 at the end.
+    private static func length(_ text: UnsafeBufferPointer<UInt8>, _ at: Int) -> Int {
+        at < text.count ? UTF8Sequence(first: text[at])?.length ?? 1 : 1
+    }
 
     /// The next match, nil where there is none.
     ///
     /// A match may backtrack `freeSteps` times; where it needs more, that is tried again with more, at the expense of
-    /// `steps`. So a pattern whose cost explodes is refused, while one that runs over a million spaces is not.
+    /// the state's `steps`. So a pattern whose cost explodes is refused, while one that runs over a million spaces is not.
     /// - Parameter text: valid UTF-8.
     func match(
-        _ text: UnsafeBufferPointer<UInt8>, from at: Int, _ steps: inout Int, _ state: borrowing MatchState
+        _ text: UnsafeBufferPointer<UInt8>, from at: Int, _ state: borrowing MatchState
     ) throws(TokenizerError) -> (start: Int, end: Int)? {
         var limit = Self.freeSteps
         var options = UInt32(PCRE2_NO_UTF_CHECK)
@@ -109,14 +161,14 @@ final class Pattern: @unchecked Sendable {
             case PCRE2_ERROR_NOMATCH: return nil
             case PCRE2_ERROR_JIT_STACKLIMIT: options |= UInt32(PCRE2_NO_JIT)
             case PCRE2_ERROR_MATCHLIMIT:
-                steps -= Int(limit)
-                guard steps > 0 else {
+                state.steps -= Int(limit)
+                guard state.steps > 0 else {
                     throw TokenizerError(
                         .pattern, field: "pattern", value: self.text,
                         expected: "a pattern that comes to an end sooner: it was given up in a text of \(text.count) bytes")
                 }
                 limit = limit > .max / Self.stepGrowth ? .max : limit * Self.stepGrowth
-                limit = UInt32(clamping: min(Int(limit), steps))
+                limit = UInt32(clamping: min(Int(limit), state.steps))
             default: throw failure(found, text.count)
             }
         }
@@ -137,6 +189,13 @@ final class Pattern: @unchecked Sendable {
 
 /// What a match writes: the offsets found and the stack it backtracks on. One call at a time owns it.
 final class MatchState: @unchecked Sendable {
+    /// How many counted steps of backtracking are left to the text at hand.
+    fileprivate var steps = 0
+
+    /// Begins a text of so many bytes. What it may take in all is far more than rules need that look at every byte a few
+    /// times, and some seconds at most.
+    func begin(_ count: Int) { steps = (16 << 20) + 64 * count }
+
     fileprivate let data: OpaquePointer
     fileprivate let context: OpaquePointer
     private let stack: OpaquePointer?

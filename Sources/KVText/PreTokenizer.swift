@@ -8,6 +8,8 @@ struct PreTokenizer: Sendable {
         self.patterns = patterns
     }
 
+    init(_ patterns: [Pattern]) { self.patterns = patterns }
+
     /// The end of every piece of `text` (valid UTF-8), in order, into `ends`.
     /// - Parameter spare: room for the pieces of the pattern before.
     func split(

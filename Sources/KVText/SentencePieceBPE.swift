@@ -51,7 +51,7 @@ struct SentencePieceBPE: Sendable {
     }
 
     /// `<0x0A>`.
-    private static func byteToken(_ byte: UInt8) -> [UInt8] {
+    static func byteToken(_ byte: UInt8) -> [UInt8] {
         let digits = Array("0123456789ABCDEF".utf8)
         return Array("<0x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)], UInt8(ascii: ">")]
     }

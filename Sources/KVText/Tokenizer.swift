@@ -12,8 +12,9 @@ package final class Tokenizer: Sendable {
     private let specials: SpecialTokens
     /// The bytes each token stands for, by id.
     private let texts: PackedBytes
-    private let addsBOS: Bool
-    private let addsEOS: Bool
+    /// The ids before and behind a text.
+    private let before: [Int32]
+    private let behind: [Int32]
     /// Memory of calls that have ended, for calls to come.
     private let workspaces = Mutex<[EncodingWorkspace]>([])
 
@@ -22,6 +23,7 @@ package final class Tokenizer: Sendable {
         case byteLevel(ByteLevelBPE)
         case sentencePiece(SentencePieceBPE)
         case unigram(Unigram)
+        case pipeline(TokenizerPipeline)
     }
 
     /// At most so many workspaces of at most so many bytes are kept.
@@ -33,37 +35,64 @@ package final class Tokenizer: Sendable {
     package init(_ vocabulary: Vocabulary) throws(TokenizerError) {
         do throws(TokenizerError) {
             var rule: PreTokenizerRule?
-            switch vocabulary.model {
-            case "gpt2":
-                let pairs = try ByteLevelBPE(vocabulary)
-                rule = pairs.rule
-                (model, addsSpace) = (.byteLevel(pairs), false)
-            case "llama":
-                let pieces = try SentencePieceBPE(vocabulary)
-                (model, addsSpace) = (.sentencePiece(pieces), pieces.addsSpace)
-            case "t5": (model, addsSpace) = (.unigram(try Unigram(vocabulary)), true)
-            default:
-                throw TokenizerError(
-                    .unsupportedModel, field: "tokenizer.ggml.model", value: vocabulary.model,
-                    expected: "gpt2 (byte-level BPE), llama (SentencePiece) or t5 (unigrams)")
+            if let pipeline = vocabulary.pipeline {
+                (model, addsSpace) = (.pipeline(pipeline), false)
+            } else {
+                switch vocabulary.model {
+                case "gpt2":
+                    rule = try PreTokenizerRule.named(vocabulary.preTokenizer)
+                    (model, addsSpace) = (.byteLevel(try ByteLevelBPE(vocabulary)), false)
+                case "llama":
+                    let pieces = try SentencePieceBPE(vocabulary)
+                    (model, addsSpace) = (.sentencePiece(pieces), pieces.addsSpace)
+                case "t5": (model, addsSpace) = (.unigram(try Unigram(vocabulary)), true)
+                default:
+                    throw TokenizerError(
+                        .unsupportedModel, field: "tokenizer.ggml.model", value: vocabulary.model,
+                        expected: "gpt2 (byte-level BPE), llama (SentencePiece) or t5 (unigrams)")
+                }
             }
-            normalises = rule?.normalises ?? false || vocabulary.normalises
-            addsBOS = vocabulary.addsBOS ?? rule?.addsBOS ?? (vocabulary.model == "llama")
-            addsEOS = vocabulary.addsEOS ?? (vocabulary.model == "t5")
-            specials = try SpecialTokens(vocabulary)
-            for (adds, id, name) in [(addsBOS, vocabulary.bosID, "bos"), (addsEOS, vocabulary.eosID, "eos")]
-            where adds && id == nil {
-                throw TokenizerError(
-                    .missing, field: "tokenizer.ggml.\(name)_token_id", value: "",
-                    expected: "the token that add_\(name)_token asks for")
-            }
+            normalises = rule?.normalises ?? false
+            (before, behind) = try Self.ends(vocabulary, rule)
+            specials =
+                vocabulary.pipeline == nil ? try SpecialTokens(vocabulary) : try SpecialTokens([], field: "added_tokens")
         } catch {
             var error = error
-            error.file = vocabulary.source
+            if error.file.isEmpty { error.file = vocabulary.source }
             throw error
         }
-        texts = vocabulary.model == "gpt2" ? ByteLevelBPE.texts(of: vocabulary) : SentencePieceBPE.texts(of: vocabulary)
+        texts = Self.texts(of: vocabulary)
         self.vocabulary = vocabulary
+    }
+
+    /// The ids that go before and behind a text.
+    /// - Throws: where the vocabulary wants one and has none.
+    private static func ends(
+        _ vocabulary: Vocabulary, _ rule: PreTokenizerRule?
+    ) throws(TokenizerError) -> (before: [Int32], behind: [Int32]) {
+        if let post = vocabulary.pipeline?.post { return (post.before, post.behind) }
+        let addsBOS = vocabulary.addsBOS ?? rule?.addsBOS ?? (vocabulary.model == "llama")
+        let addsEOS = vocabulary.addsEOS ?? (vocabulary.model == "t5")
+        for (adds, id, name) in [(addsBOS, vocabulary.bosID, "bos"), (addsEOS, vocabulary.eosID, "eos")]
+        where adds && id == nil {
+            throw TokenizerError(
+                .missing, field: "tokenizer.ggml.\(name)_token_id", value: "",
+                expected: "the token that add_\(name)_token asks for")
+        }
+        return (addsBOS ? [vocabulary.bosID].compactMap { $0 } : [], addsEOS ? [vocabulary.eosID].compactMap { $0 } : [])
+    }
+
+    /// The bytes each token stands for behind other tokens, by id.
+    private static func texts(of vocabulary: Vocabulary) -> PackedBytes {
+        guard let decoder = vocabulary.pipeline?.decoder else {
+            return vocabulary.model == "gpt2" ? ByteLevelBPE.texts(of: vocabulary) : SentencePieceBPE.texts(of: vocabulary)
+        }
+        var texts = PackedBytes()
+        texts.reserveCapacity(count: vocabulary.count, bytes: vocabulary.tokens.bytes.count)
+        for id in 0..<vocabulary.count {
+            texts.append(decoder.bytes(vocabulary.written[Int32(truncatingIfNeeded: id)] ?? Array(vocabulary.tokens[id])))
+        }
+        return texts
     }
 
     // MARK: Text to ids
@@ -116,8 +145,8 @@ package final class Tokenizer: Sendable {
     /// template writes it, and no EOS.
     package func encode(conversation segments: [TextSegment]) throws(TokenizerError) -> [Int32] {
         let ids = try encode(segments, addSpecial: true, addEnd: false)
-        guard addsBOS, ids.count > 1, ids[0] == vocabulary.bosID, ids[1] == vocabulary.bosID else { return ids }
-        return Array(ids.dropFirst())
+        guard !before.isEmpty, ids.dropFirst(before.count).starts(with: before) else { return ids }
+        return Array(ids.dropFirst(before.count))
     }
 
     /// Normal form C, where the model was trained on it.
@@ -143,10 +172,14 @@ package final class Tokenizer: Sendable {
         workspace.text.append(contentsOf: repeatElement(0, count: PieceCache.window))
         var output: [Int32] = []
         output.reserveCapacity(count / 3 + 2)
-        if addSpecial, addsBOS, let id = vocabulary.bosID { output.append(id) }
+        if addSpecial { output.append(contentsOf: before) }
+        workspace.match.begin(count)
         let text = workspace.text
         try encode(text, parts, into: &output, &workspace)
-        if addSpecial, addEnd, addsEOS, let id = vocabulary.eosID { output.append(id) }
+        if addSpecial {
+            // What a template puts behind is part of the prompt, but not what ends it.
+            output.append(contentsOf: addEnd ? behind : behind.filter { !vocabulary.stopIDs.contains($0) })
+        }
         keep(workspace)
         return output
     }
@@ -155,6 +188,10 @@ package final class Tokenizer: Sendable {
         _ text: [UInt8], _ parts: [Part], into output: inout [Int32], _ workspace: inout EncodingWorkspace
     ) throws(TokenizerError) {
         try text.withUnsafeBufferPointer { (text: UnsafeBufferPointer<UInt8>) throws(TokenizerError) in
+            if case .pipeline(let pipeline) = model {
+                return try pipeline.encode(
+                    text, parts.map { ($0.end, $0.parsesSpecial) }, into: &output, &workspace)
+            }
             var plain = 0
             var at = 0
             for part in parts {
@@ -190,6 +227,7 @@ package final class Tokenizer: Sendable {
         case .byteLevel(let model): try model.encode(text, range, into: &output, &workspace)
         case .sentencePiece(let model): model.encode(text, range, into: &output, &workspace)
         case .unigram(let model): model.encode(text, range, into: &output, &workspace)
+        case .pipeline: break
         }
     }
 
@@ -213,9 +251,20 @@ package final class Tokenizer: Sendable {
         return texts[Int(id)]
     }
 
+    /// A token as a pipeline's decoder takes it; nil where the id has none.
+    private func written(_ id: Int32) -> [UInt8]? {
+        guard id >= 0, Int(id) < vocabulary.count else { return nil }
+        if let written = vocabulary.written[id] { return written }
+        return vocabulary.types[Int(id)] == .unused ? nil : Array(vocabulary.tokens[Int(id)])
+    }
+
+    /// Whether every token stands for bytes of its own, so that text can be given out as its ids come.
+    var isTokenwise: Bool { vocabulary.pipeline?.decoder.isTokenwise ?? true }
+
     /// Whether a token is a signal to the model and no text.
     package func isSpecial(_ id: Int32) -> Bool {
-        id >= 0 && Int(id) < vocabulary.count && vocabulary.types[Int(id)].isSpecial
+        if let pipeline = vocabulary.pipeline { return pipeline.added.tokens[id]?.isSpecial ?? false }
+        return id >= 0 && Int(id) < vocabulary.count && vocabulary.types[Int(id)].isSpecial
     }
 
     /// The text of `ids`; bytes that make no character are U+FFFD.
@@ -227,6 +276,9 @@ package final class Tokenizer: Sendable {
     package func decode(
         _ ids: some Sequence<Int32>, special: Bool = false, continuing: Bool = false
     ) -> String {
+        if let decoder = vocabulary.pipeline?.decoder, !continuing || !decoder.isTokenwise {
+            return decoder.text(ids.compactMap { special || !isSpecial($0) ? written($0) : nil })
+        }
         var bytes: [UInt8] = []
         var begins = addsSpace && !continuing
         for id in ids {

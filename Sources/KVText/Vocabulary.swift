@@ -47,12 +47,12 @@ package struct Vocabulary: Sendable {
     package var addsSpacePrefix: Bool?
     /// Whether runs of spaces become one and those at the ends none (`remove_extra_whitespaces`).
     package var removesExtraSpaces = false
-    /// Whether text is brought into Unicode's normal form C first.
-    package var normalises = false
     /// SentencePiece's normalisation rules (`precompiled_charsmap`); empty where there are none.
     package var characterMap: [UInt8] = []
-    /// The rule that cuts text, where the file spells it out (tokenizer.json); else `preTokenizer` names it.
-    package var rule: PreTokenizerRule?
+    /// The steps between text and ids, where the file spells them out (tokenizer.json).
+    var pipeline: TokenizerPipeline?
+    /// How added tokens stand in the text that a pipeline's model sees, where that is not how they are written.
+    var written: [Int32: [UInt8]] = [:]
     /// Special tokens that take the white space before or behind them.
     package var strips: [Int32: Strip] = [:]
     /// The model's chat template, in Jinja; nil where the file has none.

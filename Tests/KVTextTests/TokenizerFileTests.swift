@@ -39,7 +39,7 @@ final class TokenizerFileTests: XCTestCase {
                 let ids = try tokenizer.encode(text, addSpecial: addSpecial, parseSpecial: parseSpecial)
                 XCTAssertEqual(
                     ids, try truth.encode(text, addSpecial: addSpecial, parseSpecial: parseSpecial), text.debugDescription)
-                XCTAssertEqual(tokenizer.decode(ids, special: true), truth.decode(ids, special: true))
+                XCTAssertEqual(tokenizer.decode(ids), truth.decode(ids))
             }
         }
     }
@@ -57,6 +57,7 @@ final class TokenizerFileTests: XCTestCase {
                         ["type": "ByteLevel", "add_prefix_space": false, "use_regex": true],
                     ],
                 ],
+                "decoder": ["type": "ByteLevel", "add_prefix_space": true],
                 "model": [
                     "type": "BPE", "vocab": ids(vocabulary),
                     "merges": (0..<vocabulary.merges.count).map { index in
@@ -104,6 +105,14 @@ final class TokenizerFileTests: XCTestCase {
             "post_processor": [
                 "type": "TemplateProcessing",
                 "single": [["SpecialToken": ["id": "<s>", "type_id": 0]], ["Sequence": ["id": "A", "type_id": 0]]],
+                "special_tokens": ["<s>": ["id": "<s>", "ids": [1], "tokens": ["<s>"]]],
+            ],
+            "decoder": [
+                "type": "Sequence",
+                "decoders": [
+                    ["type": "Replace", "pattern": ["String": "▁"], "content": " "], ["type": "ByteFallback"], ["type": "Fuse"],
+                    ["type": "Strip", "content": " ", "start": 1, "stop": 0],
+                ],
             ],
             "model": [
                 "type": "BPE", "vocab": ids, "merges": merges.map(\.text), "byte_fallback": true, "unk_token": "<unk>",
@@ -120,6 +129,7 @@ final class TokenizerFileTests: XCTestCase {
         ]
         let path = try folder([
             "pre_tokenizer": ["type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"],
+            "decoder": ["type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"],
             "model": ["type": "Unigram", "unk_id": 0, "vocab": pieces.map { [$0.0, $0.1] as [Any] }],
         ])
         let tokenizer = try Tokenizer(Vocabulary(tokenizerFile: path))
@@ -181,10 +191,50 @@ final class TokenizerFileTests: XCTestCase {
         }
         let model: [String: Any] = ["type": "BPE", "vocab": ["a": 0], "merges": [String]()]
         XCTAssertEqual(try error(["model": ["type": "WordPiece", "vocab": ["a": 0]]])?.value, "WordPiece")
-        XCTAssertEqual(try error(["model": model, "normalizer": ["type": "Lowercase"]])?.value, "Lowercase")
-        XCTAssertEqual(
-            try error(["model": model, "pre_tokenizer": ["type": "BertPreTokenizer"]])?.field, "pre_tokenizer")
-        XCTAssertEqual(try error(["version": "1.0"])?.field, "tokenizer.json")
+        XCTAssertEqual(try error(["version": "1.0"])?.field, "model")
+        // Each names the field and its value: never another text's ids.
+        let refused: [(key: String, value: Any, field: String, found: String)] = [
+            ("normalizer", ["type": "Shout"], "normalizer.type", "Shout"),
+            ("normalizer", ["type": "Replace", "pattern": ["Regex": "x*"], "content": "-"], "normalizer.pattern", "x*"),
+            ("normalizer", ["type": "Precompiled", "precompiled_charsmap": "AAAA"], "normalizer.precompiled_charsmap", "3"),
+            ("pre_tokenizer", ["type": "UnicodeScripts"], "pre_tokenizer.type", "UnicodeScripts"),
+            ("pre_tokenizer", ["type": "Metaspace", "replacement": "ab"], "pre_tokenizer.replacement", "ab"),
+            (
+                "pre_tokenizer",
+                [
+                    "type": "Sequence",
+                    "pretokenizers": [["type": "Split", "pattern": ["Regex": "[a&&b]"], "behavior": "Isolated"]],
+                ],
+                "pre_tokenizer.pretokenizers[0].pattern", "[a&&b]"
+            ),
+            ("post_processor", ["type": "Other"], "post_processor.type", "Other"),
+            (
+                "post_processor", ["type": "BertProcessing", "cls": ["a", 7], "sep": ["a", 0]], "post_processor", "7"
+            ),
+            ("decoder", ["type": "CTC"], "decoder.type", "CTC"),
+            ("added_tokens", [["content": "b", "id": Int.max]], "added_tokens[0].id", "\(Int.max)"),
+            ("added_tokens", [["content": "b", "id": -1]], "added_tokens[0].id", "-1"),
+            ("added_tokens", [["content": "b", "id": 1, "lstrip": 1]], "added_tokens[0].lstrip", "1"),
+        ]
+        for (key, value, field, found) in refused {
+            let error = try error(["model": model, key: value])
+            XCTAssertEqual(error?.field, field, "\(error as Any)")
+            XCTAssertTrue(error?.value.contains(found) ?? false, "\(error as Any)")
+        }
+        for (key, value, field) in [
+            ("dropout", 0.1, "model.dropout"), ("merges", ["a b"], "model.merges[0]"), ("merges", ["a"], "model.merges[0]"),
+            ("merges", ["a a"], "model.merges[0]"), ("vocab", ["a": 1 << 40], "model.vocab"), ("vocab", ["a": 1.5], "model.vocab"),
+            ("vocab", ["a": 3, "b": 3], "model.vocab"),
+        ] as [(String, Any, String)] {
+            XCTAssertEqual(try error(["model": model.merging([key: value]) { $1 }])?.field, field, "\(value)")
+        }
+        // Without the unknown token's own entry only texts that need it are refused.
+        let path = try folder(["model": model.merging(["unk_token": "?"]) { $1 }])
+        let tokenizer = try Tokenizer(Vocabulary(tokenizerFile: path))
+        XCTAssertEqual(try tokenizer.encode("aa", addSpecial: true, parseSpecial: true), [0, 0])
+        XCTAssertThrowsError(try tokenizer.encode("ab", addSpecial: true, parseSpecial: true)) {
+            XCTAssertEqual(($0 as? TokenizerError)?.field, "model.unk_token")
+        }
         XCTAssertEqual(try error(["model": ["type": "BPE", "vocab": ["a": -1]]])?.field, "model.vocab")
         XCTAssertThrowsError(try Vocabulary(tokenizerFile: "/no/such/folder"))
     }
