@@ -153,6 +153,8 @@ final class JinjaTests: XCTestCase {
             "{% macro m(n) %}{% for i in [1] %}{% if n %}{{ (m(n - 1)) | trim }}{% endif %}{% endfor %}{% endmacro %}{{ m(500) }}",
             "{% set ns = namespace(x=1) %}{% for i in range(63) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}"
                 + "{{ ns.x == ns.x }}{{ ns.x }}",
+            "{{ [1]" + String(repeating: " | map('string') | select", count: 30) + " | list }}",
+            "{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = namespace(x=ns.x) %}{% endfor %}{{ ns }}",
         ]
         let done = expectation(description: "rendered")
         let thread = Thread {

@@ -4,6 +4,13 @@ struct Arguments {
     var named: [(name: String, value: Value)] = []
     /// The body of a `call` block.
     var caller: Value.Macro?
+    /// The names that came from outside, by a dictionary's keys.
+    var foreignNames: Set<String> = []
+
+    /// The named arguments as a dictionary's entries.
+    var entries: [(key: Value, value: Value)] {
+        named.map { (.string(Text($0.name, isForeign: foreignNames.contains($0.name))), $0.value) }
+    }
 
     /// An argument by its name.
     func named(_ name: String) -> Value? { named.first { $0.name == name }?.value }

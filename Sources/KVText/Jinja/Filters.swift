@@ -67,7 +67,7 @@ extension Interpreter {
             }
             let format = try text(of: value)
             if arguments.named.isEmpty { return .string(try formatted(format, try .list(arguments.positional, .tuple))) }
-            return .string(try formatted(format, try .map(arguments.named.map { (.text($0.name), $0.value) })))
+            return .string(try formatted(format, try .map(arguments.entries)))
         case "map": return try map(value, arguments)
         default: return try select(name, value, arguments)
         }

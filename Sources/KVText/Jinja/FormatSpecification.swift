@@ -134,7 +134,8 @@ struct FormatSpecification {
         guard let small = integer.small, (0...0x10FFFF).contains(small) else {
             throw Self.failure("%c arg not in range(0x110000)")
         }
-        return padded(Text(""), Text(points: [UInt32(small)]), default: 0x3E)
+        // The number may be a message's.
+        return padded(Text(""), Text(points: [UInt32(small)], isForeign: true), default: 0x3E)
     }
 
     private func format(_ float: Double, _ name: String) throws(TemplateError) -> Text {

@@ -21,6 +21,7 @@ extension Interpreter {
             for (key, value) in map.entries {
                 guard case .string(let name) = key else { throw TemplateError(.evaluation, "keywords must be strings") }
                 values.named.append((name.string, value))
+                if name.isForeign { values.foreignNames.insert(name.string) }
             }
         }
         var seen = Set<String>()
@@ -104,7 +105,9 @@ extension Interpreter {
                     if takesCaller { set(Text("caller"), caller) }
                     if definition.uses.contains("varargs") { set(Text("varargs"), try .list(more, .tuple)) }
                     if definition.uses.contains("kwargs") {
-                        set(Text("kwargs"), try .map(rest.map { (Value.text($0.name), $0.value) }))
+                        var more = arguments
+                        more.named = rest
+                        set(Text("kwargs"), try .map(more.entries))
                     }
                     for (parameter, value) in zip(parameters, values) {
                         if let value {
@@ -169,7 +172,7 @@ extension Interpreter {
         case nil: break
         }
         try charge(8 * (entries.count + arguments.named.count))
-        return entries + arguments.named.map { (.text($0.name), $0.value) }
+        return entries + arguments.entries
     }
 
     private func range(_ arguments: Arguments) throws(TemplateError) -> Value {

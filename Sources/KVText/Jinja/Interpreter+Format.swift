@@ -147,7 +147,8 @@ extension Interpreter {
             guard let point = value.integer?.small, (0...0x10FFFF).contains(point) else {
                 throw TemplateError(.evaluation, "%c arg not in range(0x110000), or no int")
             }
-            return padded(Text(""), Text(points: [UInt32(point)]), conversion, zeros: false)
+            // The number may be a message's.
+            return padded(Text(""), Text(points: [UInt32(point)], isForeign: true), conversion, zeros: false)
         case "d", "i", "u", "x", "X", "o": return try formattedInteger(conversion, kind, value)
         case "f", "F", "e", "E", "g", "G":
             guard let number = try floatValue(value) else {

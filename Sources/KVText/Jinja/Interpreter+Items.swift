@@ -174,7 +174,7 @@ extension Interpreter {
     func next(_ iterator: Value.Iterator) throws(TemplateError) -> Value? {
         try charge()
         try charge(size: 8)
-        return try iterator.next(self)
+        return try nested { () throws(TemplateError) in try iterator.next(self) }
     }
 
     /// One value after another, as they are asked for.

@@ -73,7 +73,8 @@ extension Interpreter {
         try nested { () throws(TemplateError) in
             for (index, name) in namespace.names.enumerated() {
                 if index > 0 { result.append(", ") }
-                result.append(Self.quoted(Text(points: name)))
+                // Names may have come from a message's keys.
+                result.append(Self.quoted(Text(points: name, isForeign: true)))
                 result.append(": ")
                 result.append(try representation(of: namespace.values[name] ?? .none))
             }
