@@ -151,8 +151,14 @@ package final class OutputFile: Sendable {
                         code = errno
                     }
                 }
-                if code == 0, let name = state.temporary, rename(name, target) != 0 { code = errno }
-                if code == 0 { state.temporary = nil }
+                if let name = state.temporary {
+                    if code == 0 { code = rename(name, target) == 0 ? 0 : errno }
+                    // A file that is itself mounted, as containers do, cannot be replaced: it takes the bytes.
+                    let isMounted = code == EBUSY
+                    if isMounted { code = Self.copy(state.descriptor, to: target) }
+                    if isMounted || code != 0 { unlink(name) }
+                    state.temporary = nil
+                }
             }
             // What a file system on a network refuses late.
             if close(state.descriptor) != 0, code == 0 { code = errno }
@@ -160,6 +166,20 @@ package final class OutputFile: Sendable {
             return code
         }
         if code != 0 { throw OutputError(path, errno: code) }
+    }
+
+    /// - Returns: 0 or the errno.
+    private static func copy(_ source: Int32, to target: String) -> Int32 {
+        let descriptor = open(target, O_WRONLY | O_TRUNC | O_CLOEXEC)
+        guard descriptor >= 0 else { return errno }
+        var offset: off_t = 0
+        while true {
+            let count = sendfile(descriptor, source, &offset, 1 << 30)
+            if count < 0, errno == EINTR { continue }
+            let code = count < 0 ? errno : 0
+            if count > 0 { continue }
+            return close(descriptor) == 0 || code != 0 ? code : errno
+        }
     }
 
     // MARK: Opening
@@ -173,14 +193,14 @@ package final class OutputFile: Sendable {
     private static func create(beside target: String, _ mode: mode_t, for path: String) throws(OutputError) -> State {
         let folder = target.lastIndex(of: "/").map { String(target[...$0]) } ?? "."
         // O_TMPFILE is a macro that Swift does not import: its own bit and O_DIRECTORY's.
-        let nameless = open(folder, 0o20000000 | O_DIRECTORY | O_WRONLY | O_CLOEXEC, mode)
+        let nameless = open(folder, 0o20000000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, mode)
         if nameless >= 0 {
             // It gets its name through /proc.
             if access("/proc/self/fd/\(nameless)", F_OK) == 0 { return State(descriptor: nameless) }
             close(nameless)
         }
         let name = temporaryName(beside: target)
-        let descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+        let descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw OutputError(path, errno: errno) }
         return State(descriptor: descriptor, temporary: name)
     }
