@@ -9,7 +9,7 @@ struct FuzzWorker {
 
     /// - Parameters:
     ///   - folder: for the inputs, each in a folder of its own; those with a fault stay.
-    ///   - tells: errors' whole messages are written, for people.
+    ///   - tells: for people: errors' whole messages are written, and all inputs stay.
     init(_ type: any FuzzTarget.Type, _ context: TargetContext, folder: String, tells: Bool) throws {
         name = type.name
         target = try type.init(context)
@@ -45,6 +45,7 @@ struct FuzzWorker {
         let outcome: InputOutcome
         do { outcome = .success(try target.run(&random, in: place)) } catch { outcome = InputOutcome(error) }
         if case .fault = outcome { return outcome }
+        guard !tells else { return outcome }
         try? FileManager.default.removeItem(atPath: place)
         return outcome
     }

@@ -44,7 +44,7 @@ struct TemplateTarget: FuzzTarget {
         case 1: text = Array(typed.template(&random).utf8)
         default: text = random.pick(templates)
         }
-        if random.oneIn(3) { change(&text, &random) }
+        if random.oneIn(5) { change(&text, &random) }
         var messages = Self.conversation
         if random.oneIn(2) { for _ in 0...random.below(3) { mutation.apply(to: &messages, &random) } }
         var json = messages.serialised()
