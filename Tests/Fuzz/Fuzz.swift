@@ -74,7 +74,7 @@ struct Fuzz: ParsableCommand {
 
     private func supervise(_ name: String) throws -> FuzzReport {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        var arguments = [name, "--folder", folder, "--corpus"] + corpus
+        var arguments = [name, "--folder", folder] + corpus.flatMap { ["--corpus", $0] }
         if let kvcpu { arguments += ["--kvcpu", kvcpu] }
         let start = Date()
         var supervisor = FuzzSupervisor(
