@@ -12,6 +12,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvcpu
 MODEL := $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 NVRTC := nvidia-cuda-nvrtc-cu12==12.9.86
+# Of its wheel for x86_64, the one architecture that it is fetched for.
+NVRTC_SHA256 := 210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4
 PROMPT ?= Explain in three sentences why the sky is blue.
 
 help:
@@ -92,6 +94,7 @@ cuda: setup
 	  trap 'rm -rf "$$folder"' EXIT; \
 	  echo "python3 -m pip download --no-deps -d $$folder $(NVRTC)"; \
 	  python3 -m pip download -q --disable-pip-version-check --no-deps -d "$$folder" $(NVRTC); \
+	  echo "$(NVRTC_SHA256)  $$(ls "$$folder"/nvidia_cuda_nvrtc*.whl)" | sha256sum --check --quiet; \
 	  python3 -m zipfile -e "$$folder"/nvidia_cuda_nvrtc*.whl "$$folder/cuda"; \
 	  rm -rf "$(CACHE)/cuda"; \
 	  mv "$$folder/cuda" "$(CACHE)/cuda"; \

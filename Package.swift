@@ -25,10 +25,11 @@ let package = Package(
         .executable(name: "kvcpu", targets: ["kvcpu"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.15.0"),
-        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+        // Exactly these: bits, the command line's reading and its errors are tested with them, and a build of tomorrow is the one of today.
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
     ],
     targets: [
         // C: kernels (one table per instruction set), Linux calls that Swift cannot express, PCRE2, libedit.

@@ -13,7 +13,8 @@ let package = Package(
     dependencies: [
         // Named, since a path's own name is that of whatever folder the clone lies in.
         .package(name: "kvcpu", path: ".."),
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        // The version that kvcpu itself is built with.
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     ],
     targets: [
         // What a core can do at most: loops in registers, and reads of memory.

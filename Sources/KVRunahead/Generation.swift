@@ -11,12 +11,13 @@ public enum GenerationEvent: Sendable {
 
     public struct Token: Sendable {
         public let id: Int32
-        /// Complete characters only: empty while a character's bytes are still coming.
+        /// Complete characters only: empty while a character's bytes are still coming, or while what came may begin a text that ends the
+        /// answer.
         public let text: String
     }
 
     public enum StopReason: String, Sendable {
-        /// The model ended its turn.
+        /// The model ended its turn, or one of the texts came that end an answer.
         case stop
         /// The asked number of tokens was reached.
         case length
@@ -56,6 +57,8 @@ public struct GenerationOptions: Sendable {
     public var maximumTokens: Int?
     /// False: end-of-turn tokens do not end the generation.
     public var stopsAtEnd = true
+    /// The answer ends before any of these texts, none of which is shown, not even in part.
+    public var stopTexts: [String] = []
     /// False: the whole prompt is computed, even what an earlier one began with.
     public var reusesPrompts = true
     /// The prompt is computed once more, by one rank, and every bit compared; what differs is an error. Counts as no part of the time to
@@ -90,6 +93,7 @@ struct Generation {
         let pause = MonotonicClock.now - computed
         var sampler = Sampler(options.sampling, history: prompt)
         var text = StreamDecoder(tokenizer)
+        var stops = StopStrings(options.stopTexts)
         var generated = 0
         var firstToken: UInt64?
         var reason = GenerationEvent.StopReason.length
@@ -102,7 +106,11 @@ struct Generation {
                 break
             }
             generated += 1
-            yield(.token(.init(id: id, text: text.append(id))))
+            yield(.token(.init(id: id, text: stops.append(text.append(id)))))
+            if stops.isFound {
+                reason = .stop
+                break
+            }
             if generated == options.maximumTokens { break }
             if ranks.length == ranks.contextLength {
                 reason = .context
@@ -110,7 +118,7 @@ struct Generation {
             }
             try ranks.decode(id)
         }
-        let rest = text.finish()
+        let rest = stops.finish(text.finish())
         if !rest.isEmpty { yield(.token(.init(id: -1, text: rest))) }
         let first = firstToken ?? MonotonicClock.now
         let decoded = Double(MonotonicClock.now - first) * 1e-9

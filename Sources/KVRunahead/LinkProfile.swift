@@ -39,11 +39,11 @@ public struct LinkProfile: Sendable, Equatable, Codable {
                 return parsed
             }
             switch key {
-            case "bandwidth": bandwidth = try number(Unit.rates, "a rate of more than 0, as 10GB/s or 300MB/s") { $0 > 0 }
-            case "latency": latency = try number(Unit.times, "a time of 0 or more, as 5us") { $0 >= 0 }
-            case "jitter": jitter = try number(Unit.times, "a time of 0 or more, as 1us") { $0 >= 0 }
+            case "bandwidth": bandwidth = try number(Unit.rates, "a rate of 1B/s or more, as 10GB/s or 300MB/s") { $0 >= 1 }
+            case "latency": latency = try number(Unit.times, "a time of 0 to 3600s, as 5us") { 0...3600 ~= $0 }
+            case "jitter": jitter = try number(Unit.times, "a time of 0 to 3600s, as 1us") { 0...3600 ~= $0 }
             case "bursts": bursts = try number(Unit.shares, "a share from 0% to 90%") { 0...0.9 ~= $0 }
-            case "burst": burst = try number(Unit.times, "a time of 1us or more, as 200us") { $0 >= 1e-6 }
+            case "burst": burst = try number(Unit.times, "a time of 1us to 3600s, as 200us") { 1e-6...3600 ~= $0 }
             case "seed":
                 guard let parsed = UInt64(value) else {
                     throw EngineError(.request, "throttle: seed is \"\(value)\"; it must be a number of 0 or more")

@@ -134,7 +134,8 @@ struct BenchReport {
     private static func line(_ cells: [String]) -> String { "| " + cells.joined(separator: " | ") + " |\n" }
 
     private static func markdown(_ row: BenchRow) -> String {
-        let test = row.nPrompt > 0 ? "pp\(row.nPrompt)" : "tg\(row.nGen)" + (row.nDepth > 0 ? " @ d\(row.nDepth)" : "")
+        let parts = [row.nPrompt > 0 ? "pp\(row.nPrompt)" : "", row.nGen > 0 ? "tg\(row.nGen)" : ""].filter { !$0.isEmpty }
+        let test = parts.joined(separator: "+") + (row.nDepth > 0 ? " @ d\(row.nDepth)" : "")
         return line([
             row.modelType, MemoryPlan.text(row.modelSize), String(format: "%.2f M", Double(row.modelNParams) / 1e6),
             "\(row.ranks)", "\(row.nThreads)", row.strategy, row.partition, row.kernels, test,

@@ -11,6 +11,7 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup var engine: EngineOptions
     @OptionGroup var cache: PromptCacheOptions
     @OptionGroup var sampling: SamplingFlags
+    @OptionGroup var answers: AnswerOptions
     @OptionGroup var template: TemplateOptions
     @Option(name: [.customLong("sys", withSingleDash: true), .customLong("system")], help: "System message")
     var system: String?
@@ -32,6 +33,7 @@ struct Chat: AsyncParsableCommand {
         try cache.check()
         var options = GenerationOptions()
         options.sampling = try sampling.options()
+        try answers.apply(to: &options)
         options.maximumTokens = predict < 0 ? nil : predict
         var configuration = try engine.configuration(.file(try model.path()))
         cache.apply(to: &configuration)

@@ -23,7 +23,9 @@ struct Dump: AsyncParsableCommand {
     var output: String
 
     func validate() throws {
-        if greedy < 0 { throw ValidationError("--greedy is \(greedy); it must be 0 or more") }
+        guard (0...Int(Int32.max)).contains(greedy) else {
+            throw ValidationError("--greedy is \(greedy); it must be 0 to \(Int32.max)")
+        }
         if tokens != nil, prompt.prompt != nil || prompt.file != nil { throw ValidationError("give --tokens or a text, not both") }
     }
 

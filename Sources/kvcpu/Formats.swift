@@ -16,7 +16,15 @@ struct Formats: ParsableCommand {
     @Option(name: [.short, .long], help: "md or json")
     var output = Output.md
 
+    @Flag(help: "What kvcpu does with llama.cpp's flags, instead")
+    var flags = false
+
+    func validate() throws {
+        if flags, output != .md { throw ValidationError("--flags is written as md alone") }
+    }
+
     func run() throws {
+        if flags { return try Terminal.output(LlamaFlag.document) }
         switch output {
         case .md: try Terminal.report(Self.table)
         case .json:

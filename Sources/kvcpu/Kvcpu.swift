@@ -33,8 +33,11 @@ enum Main {
         // A closed pipe is an error of write, not the end of the process without a word.
         signal(SIGPIPE, SIG_IGN)
         do {
-            var command = try Kvcpu.parseAsRoot(Startup.arguments)
+            let arguments = try CommandArguments(Startup.arguments ?? Array(CommandLine.arguments.dropFirst()))
+            var command = try Kvcpu.parseAsRoot(arguments.parsed)
+            Terminal.writesJSON = arguments.parsed.contains("--log-format=json")
             Terminal.warnIfDebugBuild()
+            for notice in arguments.notices { Terminal.note(notice) }
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

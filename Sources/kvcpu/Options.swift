@@ -80,11 +80,19 @@ struct PlacementOptions: ParsableArguments {
 
     /// - Throws: `EngineError` (request) for devices that cannot be read.
     func apply(to configuration: inout Configuration) throws(EngineError) {
-        configuration.devices = try Configuration.Devices(parsing: device)
+        configuration.devices = try Configuration.Devices(parsing: Self.devices(device))
         configuration.numa = numa
         configuration.cpus = cpus
         configuration.memory = memory
         configuration.hugePages = hugePages
+    }
+
+    /// llama.cpp's names of devices, `none` and `CUDA0,CUDA1`, in kvcpu's.
+    static func devices(_ text: String) -> String {
+        if text == "none" { return "cpu" }
+        let names = text.split(separator: ",", omittingEmptySubsequences: false)
+        guard names.allSatisfy({ $0.hasPrefix("CUDA") }) else { return text }
+        return "cuda:" + names.map { $0.dropFirst(4) }.joined(separator: ",")
     }
 
     /// Ranks where none are asked for.
@@ -117,6 +125,8 @@ struct ComputingOptions: ParsableArguments {
             "Slows the links down to a network's: bandwidth=10GB/s,latency=5us,jitter=1us,bursts=20%,burst=200us,seed=1 (any of them)"
     )
     var throttle: String?
+    @Flag(help: "Locks all memory once the model is loaded, so that nothing of it is swapped out")
+    var mlock = false
     @OptionGroup var placement: PlacementOptions
 
     @OptionGroup var mode: RankOptions
@@ -139,18 +149,20 @@ struct RankOptions: ParsableArguments {
     var rankMode = Configuration.RankMode.thread
     @Option(
         parsing: .unconditional,
-        help: "With --rank-mode process: seconds without a sign of life after which a stopped rank is given up")
-    var rankTimeout = 1.0
+        help: "With --rank-mode process: seconds without a sign of life after which a stopped rank is given up; default: 1")
+    var rankTimeout: Double?
 
     func validate() throws {
+        guard let rankTimeout else { return }
         guard (0.05...3600).contains(rankTimeout) else {
             throw ValidationError("--rank-timeout is \(rankTimeout); it must be 0.05 to 3600")
         }
+        guard rankMode == .process else { throw ValidationError("--rank-timeout belongs to --rank-mode process") }
     }
 
     func apply(to configuration: inout Configuration) {
         configuration.rankMode = rankMode
-        configuration.silenceLimit = rankTimeout
+        if let rankTimeout { configuration.silenceLimit = rankTimeout }
     }
 }
 
@@ -165,6 +177,38 @@ struct PlanOptions: ParsableArguments {
 
     func apply(to configuration: inout Configuration) {
         if let folder { configuration.planFolder = folder == "none" ? nil : folder }
+    }
+}
+
+/// The element type of the KV-cache, which keys and values share.
+struct CacheTypeOptions: ParsableArguments {
+    @Option(help: "Element type of the KV-cache: f16 or f32; default: f16")
+    var cacheType: Configuration.CacheElement?
+    @Option(
+        name: [.customLong("cache-type-k"), .customLong("ctk", withSingleDash: true)],
+        help: "The same under llama.cpp's name for keys; values have it too")
+    var cacheTypeK: Configuration.CacheElement?
+    @Option(
+        name: [.customLong("cache-type-v"), .customLong("ctv", withSingleDash: true)],
+        help: "The same under llama.cpp's name for values; keys have it too")
+    var cacheTypeV: Configuration.CacheElement?
+
+    /// Nil where none was asked for.
+    var element: Configuration.CacheElement? { cacheType ?? cacheTypeK ?? cacheTypeV }
+
+    func validate() throws {
+        let types = Set([cacheType, cacheTypeK, cacheTypeV].compactMap { $0?.rawValue })
+        guard types.count < 2 else {
+            throw ValidationError(
+                "--cache-type is \(types.sorted().joined(separator: " and ")): keys and values have the same type")
+        }
+    }
+}
+
+extension Configuration {
+    /// Says so where links are to be slow and there are none.
+    func noteThrottle() {
+        if throttle != nil, ranks == 1 { Terminal.note("--throttle has no effect: there is one rank, and no link") }
     }
 }
 
@@ -192,15 +236,16 @@ struct EngineOptions: ParsableArguments {
     var strategy = Configuration.Strategy.runahead
     @OptionGroup var computing: ComputingOptions
     @OptionGroup var log: LogOptions
-    @Option(name: [.customLong("cache-type"), .customLong("ctk", withSingleDash: true)], help: "Element type of the KV-cache")
-    var cacheType = Configuration.CacheElement.f16
+    @OptionGroup var cacheTypes: CacheTypeOptions
 
     func validate() throws {
         if let ranks, !(1...1024).contains(ranks) { throw ValidationError("--ranks is \(ranks); it must be 1 to 1024") }
         if let threadsPerRank, !(1...1024).contains(threadsPerRank) {
             throw ValidationError("--threads-per-rank is \(threadsPerRank); it must be 1 to 1024")
         }
-        if contextSize < 0 { throw ValidationError("--ctx-size is \(contextSize); it must be 0 or more") }
+        guard (0...Int(Int32.max)).contains(contextSize) else {
+            throw ValidationError("--ctx-size is \(contextSize); it must be 0 to \(Int32.max)")
+        }
     }
 
     /// - Throws: `EngineError` when the partition cannot be read.
@@ -212,9 +257,10 @@ struct EngineOptions: ParsableArguments {
         configuration.strategy = strategy
         try computing.apply(to: &configuration)
         configuration.ranks = try ranks ?? configuration.defaultRanks()
+        configuration.noteThrottle()
         configuration.partition = try Partition(parsing: partition)
         plans.apply(to: &configuration)
-        configuration.cacheElement = cacheType
+        configuration.cacheElement = cacheTypes.element ?? .f16
         // What `plan --auto` found, where nothing else is asked for.
         if ranks == nil, threadsPerRank == nil, configuration.cpus == nil, configuration.partition == .auto,
             configuration.strategy == .runahead,
@@ -224,37 +270,6 @@ struct EngineOptions: ParsableArguments {
             configuration.threadsPerRank = shape.threadsPerRank
         }
         return configuration
-    }
-}
-
-/// How tokens are chosen; names and defaults as llama.cpp's.
-struct SamplingFlags: ParsableArguments {
-    @Option(name: [.customLong("temp"), .customLong("temperature")], parsing: .unconditional, help: "Temperature; 0: greedy")
-    var temperature = 0.8
-    @Option(parsing: .unconditional, help: "Only the k likeliest; 0: all")
-    var topK = 40
-    @Option(parsing: .unconditional, help: "Only the likeliest that reach this probability together; 1: all")
-    var topP = 0.95
-    @Option(parsing: .unconditional, help: "Only those at least this fraction as likely as the likeliest; 0: all")
-    var minP = 0.05
-    @Option(parsing: .unconditional, help: "Penalty on tokens of the recent past; 1: none")
-    var repeatPenalty = 1.0
-    @Option(name: [.customLong("repeat-last-n")], parsing: .unconditional, help: "How many tokens are the recent past")
-    var repeatLast = 64
-    @Option(name: [.short, .long], parsing: .unconditional, help: "Seed of the draws; -1: a random one")
-    var seed = -1
-
-    func options() throws(EngineError) -> SamplingOptions {
-        var options = SamplingOptions()
-        options.temperature = temperature
-        options.topK = topK
-        options.topP = topP
-        options.minP = minP
-        options.repeatPenalty = repeatPenalty
-        options.repeatLast = repeatLast
-        options.seed = seed < 0 ? UInt64.random(in: 0 ... .max) : UInt64(seed)
-        try options.validate()
-        return options
     }
 }
 
@@ -269,9 +284,13 @@ struct PromptOptions: ParsableArguments {
         if prompt != nil, file != nil { throw ValidationError("give -p or -f, not both") }
     }
 
-    /// The prompt's bytes: from -p, -f, or standard input when that is no terminal.
+    /// The prompt's bytes: from -p, -f, or standard input when that is no terminal; UTF-16 and UTF-32 with a byte order mark as UTF-8.
     /// - Parameter limit: of bytes, for what is read.
     func bytes(limit: Int = Input.textLimit) throws(Failure) -> [UInt8] {
+        try TextInput.utf8Bytes(try read(limit: limit), from: sourceName)
+    }
+
+    private func read(limit: Int) throws(Failure) -> [UInt8] {
         if let prompt {
             Input.noteUnread("-p")
             return Array(prompt.utf8)
@@ -286,14 +305,12 @@ struct PromptOptions: ParsableArguments {
         return try Input.read("-", limit: limit)
     }
 
-    /// The prompt as text, not empty.
+    private var sourceName: String { prompt != nil ? "-p" : file == nil || file == "-" ? "standard input" : file ?? "" }
+
+    /// The prompt as text, not empty, without a byte order mark.
     /// - Parameter limit: as for `bytes`.
     func text(limit: Int = Input.textLimit) throws(Failure) -> String {
-        let bytes = try bytes(limit: limit)
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            let name = file == nil || file == "-" ? "standard input" : file ?? ""
-            throw .run("\(name): not UTF-8 (first wrong byte at offset \(Self.firstInvalid(bytes)))")
-        }
+        let text = try TextInput.decode(try read(limit: limit), from: sourceName)
         guard !text.isEmpty else { throw .usage("the prompt is empty") }
         return text
     }

@@ -48,7 +48,7 @@ struct PaperCommand: AsyncParsableCommand {
     var noProgress = false
 
     func validate() throws {
-        if let ranks { _ = try PlanCommand.integers(ranks, "--ranks", least: 2) }
+        if let ranks { _ = try PlanCommand.integers(ranks, "--ranks", least: 2, most: 1024) }
         if let lengths { _ = try PlanCommand.integers(lengths, "--lengths", least: 8) }
         if let budget { _ = try PlanCommand.seconds(budget) }
         if let rounds, !(1...1000).contains(rounds) { throw ValidationError("--rounds is \(rounds); it must be 1 to 1000") }

@@ -38,7 +38,7 @@ struct PaperReport {
             try OutputFile.write(text, to: folder + "/PAPER.md")
             written.append(folder + "/PAPER.md")
         } catch let error as OutputError { throw error } catch {
-            throw Failure.run("\(folder): \((error as NSError).localizedDescription)")
+            throw Failure.run("\(folder): \(systemReason(error))")
         }
         return written
     }

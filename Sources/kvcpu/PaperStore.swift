@@ -1,4 +1,5 @@
 import Foundation
+import KVGGUF
 import KVRunahead
 
 /// What one case found, a line of the results file.
@@ -63,7 +64,7 @@ final class PaperStore {
             if results.count < lines.count {
                 Terminal.note("\(path): \(lines.count - results.count) of \(lines.count) lines cannot be read; ignored")
             }
-        } catch { throw .run("\(path): \((error as NSError).localizedDescription)") }
+        } catch { throw .run("\(path): \(systemReason(error))") }
     }
 
     /// The newest result of a case under these conditions.
@@ -90,6 +91,6 @@ final class PaperStore {
             try file.seekToEnd()
             try file.write(contentsOf: line)
             try file.close()
-        } catch { throw .run("\(path): \((error as NSError).localizedDescription)") }
+        } catch { throw .run("\(path): \(systemReason(error))") }
     }
 }

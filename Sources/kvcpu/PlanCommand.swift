@@ -60,12 +60,12 @@ struct PlanCommand: AsyncParsableCommand {
             throw ValidationError("--simulate, --auto and --check are different tasks: give one")
         }
         if layers != nil, !simulate { throw ValidationError("--layers belongs to --simulate") }
-        if let layers, layers < 1 { throw ValidationError("--layers is \(layers); it must be 1 or more") }
+        if let layers, !(1...100_000).contains(layers) { throw ValidationError("--layers is \(layers); it must be 1 to 100000") }
         if let threadsPerRank, !(1...1024).contains(threadsPerRank) {
             throw ValidationError("--threads-per-rank is \(threadsPerRank); it must be 1 to 1024")
         }
         _ = try Self.integers(lengths, "--lengths", least: 2)
-        if let ranks { _ = try Self.integers(ranks, "--ranks", least: 1) }
+        if let ranks { _ = try Self.integers(ranks, "--ranks", least: 1, most: 1024) }
         _ = try Self.seconds(budget)
         if !simulate { _ = try linkKind() }
     }
@@ -127,10 +127,10 @@ struct PlanCommand: AsyncParsableCommand {
         return configuration
     }
 
-    static func integers(_ text: String, _ flag: String, least: Int) throws -> [Int] {
+    static func integers(_ text: String, _ flag: String, least: Int, most: Int = 1 << 24) throws -> [Int] {
         let values = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
-        guard !values.isEmpty, values.allSatisfy({ ($0 ?? least - 1) >= least && ($0 ?? 0) <= 1 << 30 }) else {
-            throw ValidationError("\(flag) is \"\(text)\"; it must be numbers of \(least) or more, apart by commas")
+        guard !values.isEmpty, values.allSatisfy({ (least...most).contains($0 ?? least - 1) }) else {
+            throw ValidationError("\(flag) is \"\(text)\"; it must be numbers of \(least) to \(most), apart by commas")
         }
         return values.compactMap { $0 }
     }
@@ -138,9 +138,9 @@ struct PlanCommand: AsyncParsableCommand {
     /// "60s", "500ms", "10m", "1h" or plain seconds.
     static func seconds(_ text: String) throws -> Double {
         for (unit, factor) in [("ms", 1e-3), ("s", 1), ("m", 60), ("h", 3600), ("", 1)] where text.hasSuffix(unit) {
-            if let number = Double(text.dropLast(unit.count)), number.isFinite, number > 0 { return number * factor }
+            if let number = Double(text.dropLast(unit.count)), number > 0, number * factor <= 30 * 86400 { return number * factor }
         }
-        throw ValidationError("--budget is \"\(text)\"; it must be a time as 60s, 500ms or 10m")
+        throw ValidationError("--budget is \"\(text)\"; it must be a time as 60s, 500ms or 10m, of 30 days at most")
     }
 
     /// Runs work on an engine's queue until it is done or Ctrl-C is pressed.
@@ -158,7 +158,7 @@ struct PlanCommand: AsyncParsableCommand {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try OutputFile.write(svg, to: folder + "/" + name)
         } catch let error as OutputError { throw error } catch {
-            throw Failure.run("\(folder)/\(name): cannot be written: \((error as NSError).localizedDescription)")
+            throw Failure.run("\(folder)/\(name): cannot be written: \(systemReason(error))")
         }
         Terminal.note("wrote \(folder)/\(name)")
     }

@@ -5,6 +5,11 @@ import KVRunahead
 import KVText
 import Synchronization
 
+/// What standard output has.
+enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
+    case text, json
+}
+
 enum StatsFormat: String, CaseIterable, ExpressibleByArgument {
     case text, json, none
 }
@@ -18,6 +23,7 @@ struct Run: AsyncParsableCommand {
     @OptionGroup var engine: EngineOptions
     @OptionGroup var cache: PromptCacheOptions
     @OptionGroup var sampling: SamplingFlags
+    @OptionGroup var answer: AnswerOptions
     @Option(
         name: [.customShort("n"), .customLong("n-predict"), .customLong("predict")],
         help: "Tokens to generate at most; -1: until the model stops")
@@ -29,8 +35,15 @@ struct Run: AsyncParsableCommand {
     var system: String?
     @Flag(help: "Go on after end-of-turn tokens")
     var ignoreEos = false
-    @Option(help: "The closing block: text, json (with hashes of logits and KV-cache) or none")
+    @Option(help: "The closing block on standard error: text, json (with hashes of logits and KV-cache) or none")
     var stats = StatsFormat.text
+    @Option(help: "Writes the block of --stats json to this file")
+    var statsFile: String?
+    @Option(
+        help: """
+            Standard output: text, the answer as it comes; or json, at the end one object with text, finish_reason and what --stats json has
+            """)
+    var outputFormat = OutputFormat.text
     @Flag(help: "Compute the prompt once more by one rank and compare every bit of KV-cache and logits")
     var verify = false
     @Option(help: "Write the prefill's timeline as Chrome trace JSON")
@@ -43,24 +56,36 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "At a terminal, too, the answer's control characters are written as they are")
     var raw = false
 
+    func validate() throws {
+        if predict < -1 { throw ValidationError("--n-predict is \(predict); it must be -1 or more") }
+        guard !chat else { return }
+        let idle = template.given + (system == nil ? [] : ["--system"])
+        guard idle.isEmpty else {
+            throw ValidationError("\(idle.joined(separator: ", ")): give --chat too, else no template is used")
+        }
+    }
+
     func run() async throws {
         try Terminal.checkOutput()
         try cache.check()
-        let text = try prompt.text()
+        let text = try answer.prompt(prompt)
         var options = GenerationOptions()
         options.sampling = try sampling.options()
+        try answer.apply(to: &options)
         options.maximumTokens = predict < 0 ? nil : predict
         options.stopsAtEnd = !ignoreEos
         options.verifies = verify
         // Before the work, so that a wrong path is known before it.
         let trace = try timeline.map { path throws(OutputError) in try OutputFile(path) }
+        let statistics = try statsFile.map { path throws(OutputError) in try OutputFile(path) }
         var configuration = try engine.configuration(.file(try model.path()))
         cache.apply(to: &configuration)
         let engine = try await Session.open(configuration, progress: !noProgress, verbose: verbose, log: engine.log)
         try await cache.restore(engine)
+        self.engine.computing.lockMemory()
         let tokens = try tokens(text, engine)
         let hashes = Mutex<PrefillHashes?>(nil)
-        if stats == .json {
+        if stats == .json || statistics != nil || outputFormat == .json {
             options.inspectPrefill = { (ranks) throws(EngineError) in
                 let computed = try PrefillHashes(ranks)
                 hashes.withLock { $0 = computed }
@@ -76,8 +101,10 @@ struct Run: AsyncParsableCommand {
             if let verified = summary.verification {
                 Terminal.note("verified: \(verified.positions) positions × \(verified.layers) layers, logits equal")
             }
-            report(engine, summary, hashes.withLock { $0 })
+            let report = StatsReport(engine: engine, summary: summary, seed: options.sampling.seed)
+            try write(report, hashes.withLock { $0 }, outcome, to: statistics)
         } else if outcome.interrupted != nil {
+            if outputFormat == .json { try Terminal.raw(StatsReport.interrupted(outcome.text) + "\n") }
             Terminal.note(
                 "interrupted after \(outcome.generated) tokens, \(duration(outcome.elapsed))"
                     + (outcome.firstToken.map { ", TTFT \(duration($0))" } ?? " in the prompt phase"))
@@ -94,6 +121,7 @@ struct Run: AsyncParsableCommand {
 
     struct Outcome {
         var summary: GenerationEvent.Summary?
+        var text = ""
         /// The signal that ended it early.
         var interrupted: Int32?
         var generated = 0
@@ -114,7 +142,11 @@ struct Run: AsyncParsableCommand {
                     case .token(let token):
                         if outcome.firstToken == nil { outcome.firstToken = Date().timeIntervalSince(start) }
                         outcome.generated += 1
-                        try Terminal.output(token.text, isRaw: raw)
+                        if outputFormat == .json {
+                            outcome.text += token.text
+                        } else {
+                            try Terminal.output(token.text, isRaw: raw)
+                        }
                     case .finished(let summary): outcome.summary = summary
                     }
                 }
@@ -126,18 +158,23 @@ struct Run: AsyncParsableCommand {
         defer { bar.clear() }
         var outcome = try await reader.value
         outcome.interrupted = outcome.summary == nil ? interruption.signal : nil
-        if outcome.generated > 0 { try Terminal.output("\n") }
+        if outcome.generated > 0, outputFormat == .text { try Terminal.output("\n") }
         return outcome
     }
 
-    private func report(_ engine: Engine, _ summary: GenerationEvent.Summary, _ hashes: PrefillHashes?) {
-        let report = StatsReport(engine: engine, summary: summary)
+    /// The closing block, to where it was asked for.
+    private func write(_ report: StatsReport, _ hashes: PrefillHashes?, _ outcome: Outcome, to file: OutputFile?) throws {
+        if let file {
+            try file.write(report.json(hashes) + "\n")
+            try file.commit()
+        }
+        if outputFormat == .json { try Terminal.raw(report.json(hashes, text: outcome.text) + "\n") }
         switch stats {
         case .none: break
         case .json: Terminal.line(report.json(hashes))
         case .text:
             Terminal.write("\n" + report.text())
-            if verbose { Terminal.write(TimelineChart(summary.timeline).text(width: Terminal.width)) }
+            if verbose { Terminal.write(TimelineChart(report.summary.timeline).text(width: Terminal.width)) }
         }
     }
 }

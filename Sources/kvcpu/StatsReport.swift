@@ -24,6 +24,8 @@ struct PrefillHashes: Sendable {
 struct StatsReport {
     let engine: Engine
     let summary: GenerationEvent.Summary
+    /// Of the draws; nil where it is not known.
+    var seed: UInt64?
 
     private var prefillSpeed: Double { Double(summary.promptTokens - summary.reusedTokens) / summary.prefillDuration }
 
@@ -48,6 +50,7 @@ struct StatsReport {
         } else {
             lines.append("decode     \(summary.generatedTokens) tokens, ended by \(summary.stopReason.rawValue)")
         }
+        if let seed { lines.append("seed       \(seed)") }
         lines.append(work)
         for rank in 0..<information.ranks where summary.partition[rank] > 0 { lines.append(bar(rank)) }
         return lines.map { $0 + "\n" }.joined()
@@ -101,6 +104,9 @@ struct StatsReport {
         let ttftMs, prefillMs, prefillTs: Double
         let tpotMs, decodeTs: Double?
         let stopReason: String
+        let seed: UInt64?
+        /// Of the answer, where it belongs to the same object.
+        let text, finishReason: String?
         let bytesHandedOver: UInt64
         let perRank: [Rank]
         let logitsSha256, kvSha256: String?
@@ -108,7 +114,9 @@ struct StatsReport {
         let verified: Bool?
     }
 
-    func json(_ hashes: PrefillHashes?) -> String {
+    /// One object on one line.
+    /// - Parameter text: the answer, which then is in it, with what ended it under `finish_reason`: stop, length, or context.
+    func json(_ hashes: PrefillHashes?, text: String? = nil) -> String {
         let information = engine.information
         let layer = summary.accounting.layer(0)
         let total = summary.accounting.total
@@ -120,7 +128,8 @@ struct StatsReport {
             nReused: summary.reusedTokens, nGen: summary.generatedTokens, ttftMs: summary.timeToFirstToken * 1e3,
             prefillMs: summary.prefillDuration * 1e3,
             prefillTs: prefillSpeed, tpotMs: summary.timePerOutputToken.map { $0 * 1e3 },
-            decodeTs: summary.timePerOutputToken.map { 1 / $0 }, stopReason: summary.stopReason.rawValue,
+            decodeTs: summary.timePerOutputToken.map { 1 / $0 }, stopReason: summary.stopReason.rawValue, seed: seed,
+            text: text, finishReason: text.map { _ in summary.stopReason.rawValue },
             bytesHandedOver: summary.bytesHandedOver,
             perRank: (0..<information.ranks).map { rank in
                 JSON.Rank(
@@ -130,10 +139,17 @@ struct StatsReport {
                     total: JSON.Work(total[rank]))
             }, logitsSha256: hashes?.logits, kvSha256: hashes?.cache,
             verified: summary.verification.map { _ in true })
+        return Self.line(json)
+    }
+
+    /// The object of an answer that the user ended.
+    static func interrupted(_ text: String) -> String { line(["text": text, "finish_reason": "interrupted"]) }
+
+    private static func line(_ value: some Encodable) -> String {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return (try? encoder.encode(json)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+        return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
     }
 }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import KVGGUF
 import KVText
 
 /// How a conversation is written; names as llama.cpp's.
@@ -22,6 +23,15 @@ struct TemplateOptions: ParsableArguments {
         if chatTemplate != nil, chatTemplateFile != nil {
             throw ValidationError("give --chat-template or --chat-template-file, not both")
         }
+    }
+
+    /// The options that were given and mean nothing without a template.
+    var given: [String] {
+        [
+            (chatTemplate != nil, "--chat-template"), (chatTemplateFile != nil, "--chat-template-file"),
+            (chatTemplateKwargs != nil, "--chat-template-kwargs"), (enableThinking == true, "--enable-thinking"),
+            (enableThinking == false, "--no-enable-thinking"),
+        ].filter(\.0).map(\.1)
     }
 
     /// The template asked for; nil for the model's own.

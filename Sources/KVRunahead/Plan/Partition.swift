@@ -33,8 +33,9 @@ public enum Partition: Sendable, Equatable {
             }
             self = .tokens(tokens)
         } else if let ratios = Self.all(parts, { Double($0) }) {
-            guard ratios.allSatisfy({ $0.isFinite && $0 >= 0 }), ratios.reduce(0, +) > 0 else {
-                throw EngineError(.request, "partition \"\(text)\": ratios must be 0 or more and sum to more than 0")
+            guard ratios.allSatisfy({ $0.isFinite && $0 >= 0 }), ratios.reduce(0, +) > 0, ratios.reduce(0, +).isFinite else {
+                throw EngineError(
+                    .request, "partition \"\(text)\": ratios must be 0 or more and sum to a finite number of more than 0")
             }
             self = .ratios(ratios)
         } else {

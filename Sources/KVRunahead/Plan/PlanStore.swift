@@ -68,7 +68,7 @@ package struct PlanStore: Sendable {
         let version: Version
         let table: PlanTable
         do { data = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
-            throw fail("cannot be read: \((error as NSError).localizedDescription)")
+            throw fail("cannot be read: \(systemReason(error))")
         }
         let decoder = JSONDecoder()
         do { version = try decoder.decode(Version.self, from: data) } catch { throw fail("is damaged: \(Self.text(error))") }
@@ -100,7 +100,7 @@ package struct PlanStore: Sendable {
         let path = path(key)
         func fail(_ what: String) -> PlanError { PlanError(file: path, reason: "\(what): \(String(cString: strerror(errno)))") }
         do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
-            throw PlanError(file: path, reason: "the folder cannot be made: \((error as NSError).localizedDescription)")
+            throw PlanError(file: path, reason: "the folder cannot be made: \(systemReason(error))")
         }
         let lock = open(folder + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard lock >= 0 else { throw fail("cannot be locked") }
@@ -124,7 +124,7 @@ package struct PlanStore: Sendable {
             try OutputFile.write(String(decoding: data, as: UTF8.self), to: path)
         } catch let error as OutputError {
             throw PlanError(file: path, reason: "cannot be written: \(error.reason)")
-        } catch { throw PlanError(file: path, reason: "cannot be written: \((error as NSError).localizedDescription)") }
+        } catch { throw PlanError(file: path, reason: "cannot be written: \(systemReason(error))") }
         return table
     }
 

@@ -16,6 +16,9 @@ public struct SamplingOptions: Sendable, Equatable {
     public var minP = 0.05
     /// Logits of recent tokens are divided (when above 0, else multiplied) by this; 1 = none.
     public var repeatPenalty = 1.0
+    /// Subtracted from the logits of recent tokens, and for each time that they came; 0 = none.
+    public var presencePenalty = 0.0
+    public var frequencyPenalty = 0.0
     /// How many tokens count as recent.
     public var repeatLast = 64
     /// The same seed gives the same tokens.
@@ -29,6 +32,9 @@ public struct SamplingOptions: Sendable, Equatable {
         return options
     }
 
+    /// Recent tokens change logits.
+    var penalises: Bool { repeatPenalty != 1 || presencePenalty != 0 || frequencyPenalty != 0 }
+
     /// - Throws: `EngineError` (request) naming the option and its value.
     public func validate() throws(EngineError) {
         func require(_ holds: Bool, _ name: String, _ value: Any, _ rule: String) throws(EngineError) {
@@ -38,12 +44,15 @@ public struct SamplingOptions: Sendable, Equatable {
         try require(topK >= 0, "top-k", topK, "0 or more")
         try require(topP > 0 && topP <= 1, "top-p", topP, "above 0 and at most 1")
         try require(minP >= 0 && minP < 1, "min-p", minP, "0 or more and below 1")
-        try require(repeatPenalty.isFinite && repeatPenalty > 0, "repeat-penalty", repeatPenalty, "above 0")
+        // Beyond these float32 has no finite logits left.
+        try require((1e-6...1e6).contains(repeatPenalty), "repeat-penalty", repeatPenalty, "0.000001 to 1000000")
+        try require((-1e6...1e6).contains(presencePenalty), "presence-penalty", presencePenalty, "-1000000 to 1000000")
+        try require((-1e6...1e6).contains(frequencyPenalty), "frequency-penalty", frequencyPenalty, "-1000000 to 1000000")
         try require(repeatLast >= 0, "repeat-last-n", repeatLast, "0 or more")
     }
 }
 
-/// Chooses tokens: repeat penalty, top-k, top-p, min-p, temperature, draw; greedy takes the likeliest after the penalty.
+/// Chooses tokens: penalties, top-k, top-p, min-p, temperature, draw; greedy takes the likeliest after the penalty.
 package struct Sampler {
     private let options: SamplingOptions
     private var random: SplitMix64
@@ -66,7 +75,7 @@ package struct Sampler {
     /// - Parameter logits: [vocabulary]. Ties go to the lowest id.
     package mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
         let id: Int32
-        if options.temperature == 0, options.repeatPenalty == 1 {
+        if options.temperature == 0, !options.penalises {
             id = Self.likeliest(logits)
         } else {
             id = sample(logits)
@@ -87,13 +96,7 @@ package struct Sampler {
     private mutating func sample(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
         candidates.removeAll(keepingCapacity: true)
         for index in logits.indices { candidates.append(Candidate(id: Int32(index), logit: logits[index])) }
-        if options.repeatPenalty != 1 {
-            for id in Set(recent) where Int(id) < candidates.count {
-                let logit = candidates[Int(id)].logit
-                candidates[Int(id)].logit =
-                    logit > 0 ? logit / Float(options.repeatPenalty) : logit * Float(options.repeatPenalty)
-            }
-        }
+        if options.penalises { penalise() }
         if options.temperature == 0 {
             return candidates.max { ($0.logit, $1.id) < ($1.logit, $0.id) }?.id ?? 0
         }
@@ -103,6 +106,15 @@ package struct Sampler {
         keepMinP()
         setProbabilities(temperature: options.temperature)
         return draw()
+    }
+
+    private mutating func penalise() {
+        for (id, count) in recent.reduce(into: [Int32: Int](), { $0[$1, default: 0] += 1 }) where Int(id) < candidates.count {
+            let logit = candidates[Int(id)].logit
+            candidates[Int(id)].logit =
+                (logit > 0 ? logit / Float(options.repeatPenalty) : logit * Float(options.repeatPenalty))
+                - (Float(count) * Float(options.frequencyPenalty) + Float(options.presencePenalty))
+        }
     }
 
     /// Likeliest first; only the first k.
