@@ -38,7 +38,7 @@ let package = Package(
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         // Swift, from the file to the engine; design borders, each crossed rarely.
-        library("KVGGUF", []),
+        library("KVGGUF", ["CKVLinux"]),
         library("KVText", ["KVGGUF", "CPCRE2"]),
         library("KVModel", ["KVGGUF", "CKVKernels", .product(name: "Crypto", package: "swift-crypto")]),
         library("KVFabric", ["CKVLinux"]),

@@ -2,7 +2,7 @@
 package struct GGUFError: Error, CustomStringConvertible, Sendable, Equatable {
     package enum Kind: Sendable, Equatable {
         case notFound, notAFile, empty, unreadable, badMagic, unsupportedVersion, truncated, malformed, missingShard
-        case missingKey, wrongType, unknownTensorType, noData, unsupported
+        case missingKey, wrongType, unknownTensorType, noData, unsupported, changed
     }
     package let kind: Kind
     package let file: String

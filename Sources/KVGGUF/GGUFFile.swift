@@ -1,3 +1,5 @@
+import Foundation
+
 /// A GGUF model file (v2, v3), mapped read-only; with its further shards when it is the first of a split model.
 ///
 /// Everything in the header is checked against the file's size before any tensor can be touched. Opening costs the header's length; tensor
@@ -14,6 +16,8 @@ package final class GGUFFile: Sendable {
     package let folder: String?
     /// With the tensors' data: each tensor knows which one and where.
     private let files: [MappedFile]
+    /// Of a folder: its configuration, and its index where it has one.
+    private let texts: [MappedFile]
     private let byName: [String: Int]
 
     /// - Throws: `GGUFError` naming the file and what is wrong with it.
@@ -48,13 +52,15 @@ package final class GGUFFile: Sendable {
         self.tensors = tensors
         folder = nil
         files = shards.map(\.file)
+        texts = []
         self.byName = byName
+        try checkUnchanged()
     }
 
     /// What a folder holds, under the names and in the order of rows of a GGUF file.
     /// - Throws: `GGUFError` (malformed) when a tensor comes twice.
     init(
-        folder: String, metadata: Metadata, tensors: [TensorInfo], files: [MappedFile]
+        folder: String, metadata: Metadata, tensors: [TensorInfo], files: [MappedFile], texts: [MappedFile] = []
     ) throws(GGUFError) {
         var byName: [String: Int] = [:]
         for (index, tensor) in tensors.enumerated() where byName.updateValue(index, forKey: tensor.name) != nil {
@@ -66,7 +72,9 @@ package final class GGUFFile: Sendable {
         self.tensors = tensors
         self.folder = folder
         self.files = files
+        self.texts = texts
         self.byName = byName
+        try checkUnchanged()
     }
 
     /// A header in memory: metadata and tensors as a file would hold them, but no data.
@@ -95,6 +103,7 @@ package final class GGUFFile: Sendable {
         self.tensors = infos
         folder = nil
         files = []
+        texts = []
         self.byName = byName
     }
 
@@ -113,6 +122,26 @@ package final class GGUFFile: Sendable {
                 reason: "tensor \(tensor.name) has \(tensor.type), which this build does not know")
         }
         return UnsafeRawBufferPointer(rebasing: files[tensor.shard].bytes[tensor.offset..<tensor.offset + count])
+    }
+
+    /// - Throws: `GGUFError` (changed) when a file has been written to or has shrunk since it was opened: what has been read may be a mixture.
+    package func checkUnchanged() throws(GGUFError) {
+        for file in files + texts {
+            guard let change = file.change else { continue }
+            throw GGUFError(kind: .changed, file: file.path, reason: "the file has changed while it was read: \(change)")
+        }
+    }
+
+    /// Tells one state of the files from another: their numbers, sizes and times when they were opened.
+    package var identity: String { (files + texts).map(\.state).joined(separator: ", ") }
+
+    /// Where another process may read the same files (see ``OpenFiles``), by their absolute paths, while this object lives.
+    package var openFiles: [String: String] {
+        let process = ProcessInfo.processInfo.processIdentifier
+        let held = (files + texts).filter { $0.descriptor >= 0 }
+        return Dictionary(
+            held.map { (URL(fileURLWithPath: $0.path).path, "/proc/\(process)/fd/\($0.descriptor)") },
+            uniquingKeysWith: { first, _ in first })
     }
 
     /// Bytes of all shards.

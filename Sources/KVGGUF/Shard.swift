@@ -21,9 +21,10 @@ struct Shard {
         }
         var parser = Parser(file: file)
         version = try parser.version()
-        let tensorCount = try parser.count("tensor count", leastBytes: 8 + 4 + 8 + 4 + 8)
-        let pairCount = try parser.count("metadata count", leastBytes: 8 + 4 + 1)
-        metadata = try parser.metadata(pairCount)
+        let tensorCount = try parser.count("tensor count", leastBytes: 8 + 4 + 8 + 4 + 8, most: Parser.mostTensors)
+        let pairCount = try parser.count("metadata count", leastBytes: 8 + 4 + 1, most: Parser.mostKeys)
+        let pairs = parser
+        var metadata = try parser.metadata(pairCount)
         let alignment = try metadata.integer("general.alignment", default: 32)
         guard alignment > 0, alignment & (alignment - 1) == 0, alignment <= 1 << 30 else {
             throw parser.fail(.malformed, "general.alignment is \(alignment), no power of two")
@@ -37,6 +38,19 @@ struct Shard {
             tensors.append(try parser.check(header, dataStart: start, alignment: alignment, shard: index))
         }
         self.tensors = tensors
+        // Arrays are decoded when asked, also after the load: they are read from memory, whatever becomes of the file.
+        do {
+            let header = UnsafeRawBufferPointer(rebasing: file.bytes[..<parser.reader.position])
+            let copy = try MappedFile(name: path, contents: Array(header))
+            var again = Parser(file: copy, from: pairs.reader.position)
+            metadata = try again.metadata(pairCount)
+        } catch let error as MappedFile.Failure {
+            throw GGUFError(kind: .unreadable, file: path, reason: error.reason)
+        } catch let error as GGUFError {
+            if let change = file.change { throw GGUFError(kind: .changed, file: path, reason: change) }
+            throw error
+        } catch { throw GGUFError(kind: .unreadable, file: path, reason: "\(error)") }
+        self.metadata = metadata
     }
 }
 
@@ -52,10 +66,16 @@ private struct Parser {
     let file: MappedFile
     var reader: ByteReader
 
-    init(file: MappedFile) {
+    init(file: MappedFile, from position: Int = 0) {
         self.file = file
-        reader = ByteReader(bytes: file.bytes)
+        reader = ByteReader(bytes: file.bytes, position: position)
     }
+
+    /// Far more than any model has, and little enough for memory.
+    static let mostTensors = 1 << 20
+    static let mostKeys = 1 << 16
+    static let mostElements = 1 << 24
+    static let mostHeaderBytes = 1 << 28
 
     func fail(_ kind: GGUFError.Kind, _ reason: String) -> GGUFError {
         GGUFError(kind: kind, file: file.path, reason: reason)
@@ -82,12 +102,20 @@ private struct Parser {
     }
 
     /// A count of things that take at least `leastBytes` each: more than can be there is an error before anything is made for them.
-    mutating func count(_ what: String, leastBytes: Int) throws(GGUFError) -> Int {
+    mutating func count(_ what: String, leastBytes: Int, most: Int) throws(GGUFError) -> Int {
         guard let value = reader.integer(UInt64.self) else { throw truncated("the \(what)") }
         guard value <= UInt64(reader.remaining / leastBytes) else {
             throw fail(.truncated, "the \(what) is \(value), more than the file's \(file.bytes.count) bytes can hold")
         }
+        guard value <= UInt64(most) else { throw fail(.malformed, "the \(what) is \(value); more than \(most) are not read") }
         return Int(value)
+    }
+
+    /// What has been read so far is to be kept in memory.
+    private func checkHeader(_ what: String) throws(GGUFError) {
+        guard reader.position <= Self.mostHeaderBytes else {
+            throw fail(.malformed, "the header is longer than \(Self.mostHeaderBytes) bytes at \(what)")
+        }
     }
 
     mutating func string(_ what: String) throws(GGUFError) -> String {
@@ -103,6 +131,7 @@ private struct Parser {
             guard !key.isEmpty, key.utf8.count <= 65535 else { throw fail(.malformed, "key \(index) has \(key.utf8.count) bytes") }
             let type = try self.type("key \(key)")
             let value = try value(key, type, depth: 0)
+            try checkHeader("key \(key)")
             guard values.updateValue(value, forKey: key) == nil else { throw fail(.malformed, "key \(key) comes twice") }
             keys.append(key)
         }
@@ -130,7 +159,8 @@ private struct Parser {
     private mutating func array(_ key: String, depth: Int) throws(GGUFError) -> MetadataArray {
         guard depth < 8 else { throw fail(.malformed, "key \(key) nests arrays more than 8 deep") }
         let type = try type("key \(key)'s elements")
-        let count = try count("length of array \(key)", leastBytes: type.size ?? (type == .string ? 8 : 12))
+        let count = try count(
+            "length of array \(key)", leastBytes: type.size ?? (type == .string ? 8 : 12), most: Self.mostElements)
         let start = reader.position
         if let size = type.size {
             // No overflow: count ≤ remaining / size.
@@ -156,6 +186,7 @@ private struct Parser {
             guard !name.isEmpty, name.utf8.count <= 1024 else {
                 throw fail(.malformed, "tensor \(index) has a name of \(name.utf8.count) bytes")
             }
+            try checkHeader("tensor \(name)")
             guard names.insert(name).inserted else { throw fail(.malformed, "tensor \(name) comes twice") }
             guard let rank = reader.integer(UInt32.self) else { throw truncated("tensor \(name)") }
             guard (1...4).contains(rank) else { throw fail(.malformed, "tensor \(name) has \(rank) dimensions, not 1 to 4") }

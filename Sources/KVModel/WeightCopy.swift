@@ -7,30 +7,24 @@ package final class WeightCopy: @unchecked Sendable {
     // Workers pack disjoint parts; nothing is read before all have.
     package let weights: Weights
     package let region: Region
-    /// The rows of tables are read from here, not from the mapped file.
-    package let hasTables: Bool
     private let done = Atomic<Int>(0)
 
     /// - Parameters:
-    ///   - hasTables: true for a copy that is nearer to its readers than the file's pages.
-    ///   - region: of at least ``bytes(of:hasTables:)``, zeroed; nil: address space of its own.
+    ///   - region: of at least ``bytes(of:)``, zeroed; nil: address space of its own.
     /// - Throws: `ModelError` when there is none.
-    package init(_ weights: Weights, hasTables: Bool = false, in region: Region? = nil) throws(ModelError) {
+    package init(_ weights: Weights, in region: Region? = nil) throws(ModelError) {
         self.weights = weights
-        self.hasTables = hasTables
         self.region = try .of(
-            Self.bytes(of: weights, hasTables: hasTables), for: "the weights of \(weights.file.path)", lent: region)
+            Self.bytes(of: weights), for: "the weights of \(weights.file.path)", lent: region)
     }
 
-    /// What a copy takes.
-    package static func bytes(of weights: Weights, hasTables: Bool = false) -> Int {
-        weights.bytes + (hasTables ? weights.tableBytes : 0)
-    }
+    /// What a copy takes: tables, too, so that the file is not read any more once a copy is packed.
+    package static func bytes(of weights: Weights) -> Int { weights.bytes + weights.tableBytes }
 
     /// Bytes packed so far, of ``bytesToPack``, for progress.
     package var packedSoFar: Int { done.load(ordering: .relaxed) }
     package var bytesToPack: Int {
-        weights.packedBytes + (hasTables ? weights.mappedTables.reduce(0) { $0 + $1.count * $1.rowBytes } : 0)
+        weights.packedBytes + weights.mappedTables.reduce(0) { $0 + $1.count * $1.rowBytes }
     }
     /// By all workers.
     package var isPacked: Bool { packedSoFar == bytesToPack }
@@ -46,7 +40,7 @@ package final class WeightCopy: @unchecked Sendable {
     func row(_ index: Int, of table: Table) -> UnsafeRawPointer {
         let base =
             switch table.place {
-            case .mapped(let bytes, let offset): hasTables ? UnsafeRawPointer(region.base + weights.bytes + offset) : bytes
+            case .mapped(_, let offset): UnsafeRawPointer(region.base + weights.bytes + offset)
             case .copied(let offset): UnsafeRawPointer(region.base + offset)
             }
         return base + index * table.rowBytes
@@ -66,7 +60,7 @@ package final class WeightCopy: @unchecked Sendable {
                 done.add(table.rows.rowBytes, ordering: .relaxed)
             }
         }
-        for table in hasTables ? weights.mappedTables : [] {
+        for table in weights.mappedTables {
             let rows = table.count * worker / count..<table.count * (worker + 1) / count
             let bytes = rows.count * table.rowBytes
             let target = region.base + weights.bytes + table.offset + rows.lowerBound * table.rowBytes

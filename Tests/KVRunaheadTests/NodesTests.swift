@@ -61,7 +61,6 @@ final class NodesTests: XCTestCase {
                 defer { ranks.shutdown() }
                 let isMirrored = memory == .auto || memory == .mirror
                 XCTAssertEqual(ranks.copies.all.count, isMirrored ? 2 : 1)
-                XCTAssertEqual(ranks.copies.all.map(\.hasTables), isMirrored ? [true, true] : [false])
                 XCTAssertEqual(ranks.link, .ring)
                 for partition in [Partition.even, .tokens([1, 0, 29]), .tokens([20, 10, 0])] {
                     XCTAssertTrue(

@@ -24,6 +24,16 @@ void ckv_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, in
 /// Wakes every sleeper on the word.
 void ckv_futex_wake_all(const void *word, int shared);
 
+/// Lets reads of a mapped file beyond the end that it has by then give zeros, and notes that, where they would end the process by SIGBUS; faults
+/// elsewhere go to the handler that was there before. Returns a place for the next two, -1 when there are too many mappings.
+int ckv_mapping_watch(const void *base, size_t size);
+
+/// Non-zero once something has been read beyond the file's end.
+int ckv_mapping_is_damaged(int place);
+
+/// Before the mapping ends.
+void ckv_mapping_forget(int place);
+
 /// Nanoseconds of CLOCK_MONOTONIC: the same clock in every process of the machine.
 uint64_t ckv_monotonic_ns(void);
 

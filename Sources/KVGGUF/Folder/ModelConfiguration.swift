@@ -1,6 +1,8 @@
 /// A folder's `config.json`: fields by name, with errors that name the file and the field.
 struct ModelConfiguration {
     let path: String
+    /// Read from it.
+    let file: MappedFile
     private let fields: [String: JSONValue]
     /// The rotary embedding's fields: `rope_parameters`, before transformers 5 `rope_scaling` with `rope_theta` beside it; where layers of
     /// different kinds have their own, those of the layers that see all.
@@ -10,11 +12,13 @@ struct ModelConfiguration {
 
     /// - Parameter path: the file.
     init(path: String) throws(GGUFError) {
-        try self.init(path, try JSONValue.object(of: path, limit: 4 << 20))
+        let (fields, file) = try JSONValue.read(path, limit: 4 << 20)
+        try self.init(path, file, fields)
     }
 
-    private init(_ path: String, _ fields: [String: JSONValue]) throws(GGUFError) {
+    private init(_ path: String, _ file: MappedFile, _ fields: [String: JSONValue]) throws(GGUFError) {
         self.path = path
+        self.file = file
         self.fields = fields
         var rope: [String: JSONValue] = [:]
         for name in ["rope_scaling", "rope_parameters"] { rope.merge(try Self.object(name, fields, path) ?? [:]) { $1 } }
@@ -43,7 +47,7 @@ struct ModelConfiguration {
             guard let own = try Self.object(part, fields, path) else { throw missing([part]) }
             all.merge(own) { $1 }
         }
-        return try ModelConfiguration(path, all)
+        return try ModelConfiguration(path, file, all)
     }
 
     func fail(_ kind: GGUFError.Kind, _ reason: String) -> GGUFError { GGUFError(kind: kind, file: path, reason: reason) }

@@ -13,6 +13,8 @@ struct ModelFolder {
     private var keys: FolderKeys
     private var tensors: [TensorInfo] = []
     private var files: [MappedFile] = []
+    /// Configuration and index.
+    private var texts: [MappedFile] = []
     private var orders: [String: [Int32]] = [:]
     /// What no file holds, each tensor from a multiple of 64 on.
     private var computed: [UInt8] = []
@@ -77,7 +79,7 @@ struct ModelFolder {
         }
         try checkOptional()
         let metadata = Metadata(path: path, keys: keys.keys, values: keys.values)
-        return try GGUFFile(folder: path, metadata: metadata, tensors: tensors, files: files)
+        return try GGUFFile(folder: path, metadata: metadata, tensors: tensors, files: files, texts: texts + [config.file])
     }
 
     /// Whether the output matrix is the embedding.
@@ -125,14 +127,15 @@ struct ModelFolder {
         }
     }
 
-    private func shards() throws(GGUFError) -> [File] {
+    private mutating func shards() throws(GGUFError) -> [File] {
         let index = path + "/model.safetensors.index.json"
         let single = path + "/model.safetensors"
-        if FileManager.default.fileExists(atPath: single) || !FileManager.default.fileExists(atPath: index) {
+        if OpenFiles.exists(single) || !OpenFiles.exists(index) {
             let file = try open(single, neededBy: nil)
             return [File(single, file, file.tensors)]
         }
-        let fields = try JSONValue.object(of: index, limit: 16 << 20)
+        let (fields, file) = try JSONValue.read(index, limit: 16 << 20)
+        texts.append(file)
         guard case .object(let map)? = fields["weight_map"] else {
             throw GGUFError(kind: .missingKey, file: index, reason: "field weight_map is missing or no object")
         }
@@ -167,7 +170,7 @@ struct ModelFolder {
     }
 
     private func open(_ path: String, neededBy index: String?) throws(GGUFError) -> SafetensorsFile {
-        guard FileManager.default.fileExists(atPath: path) else {
+        guard OpenFiles.exists(path) else {
             let name = (path as NSString).lastPathComponent
             guard let index else {
                 throw GGUFError(
@@ -278,6 +281,7 @@ extension GGUFFile {
     package static func open(_ path: String) throws(GGUFError) -> GGUFFile {
         var isFolder: ObjCBool = false
         let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        if OpenFiles.holds(path + "/config.json") { return try ModelFolder.open(path) }
         guard exists else { return try GGUFFile(path: path) }
         if isFolder.boolValue {
             let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path

@@ -50,6 +50,11 @@ package enum JSONValue: Sendable, Equatable {
     /// A file's object. Its size is bounded by `limit`, in bytes, its depth and number of values by the reader.
     /// - Throws: `GGUFError` naming the file, and line and column where it is no JSON.
     package static func object(of path: String, limit: Int) throws(GGUFError) -> [String: JSONValue] {
+        try read(path, limit: limit).object
+    }
+
+    /// The same, with the file.
+    static func read(_ path: String, limit: Int) throws(GGUFError) -> (object: [String: JSONValue], file: MappedFile) {
         func fail(_ kind: GGUFError.Kind, _ reason: String) -> GGUFError { GGUFError(kind: kind, file: path, reason: reason) }
         let file: MappedFile
         do { file = try MappedFile(path: path) } catch {
@@ -63,7 +68,8 @@ package enum JSONValue: Sendable, Equatable {
         }
         let value: JSONValue
         do { value = try JSONValue(file.bytes) } catch { throw fail(.malformed, "not JSON: \(error)") }
+        if let change = file.change { throw fail(.changed, "the file has changed while it was read: \(change)") }
         guard case .object(let object) = value else { throw fail(.malformed, "\(value.short), not a JSON object") }
-        return object
+        return (object, file)
     }
 }

@@ -5,9 +5,8 @@ import KVModel
 struct MemoryNeeds {
     let placement: Placement
     let topology: Topology
-    /// Bytes of one copy of the weights, and of the tables that a copy of a node's own has too.
+    /// Bytes of one copy of the weights.
     let weights: Int
-    let tables: Int
     /// Bytes of one KV-cache, and whether every rank has one.
     let cache: Int
     let ownCaches: Bool
@@ -36,8 +35,7 @@ struct MemoryNeeds {
         self.topology = topology
         // An image of a device's cache has few pages, and none before somebody wants to see it.
         self.cache = isOnHost.contains(true) ? cache : 0
-        weights = isOnHost.contains(true) ? model.weights.bytes : 0
-        tables = isOnHost.contains(true) ? model.weights.tableBytes : 0
+        weights = isOnHost.contains(true) ? WeightCopy.bytes(of: model.weights) : 0
         ownCaches = Ranks.resolve(configuration.link, placement, devices: devices) == .ring
         do {
             arenas = try placement.ranks.enumerated().map { index, rank throws(ModelError) in
@@ -69,7 +67,7 @@ struct MemoryNeeds {
     private func plan(for mode: Configuration.Memory) -> MemoryPlan {
         let nodes = placement.nodes
         let ranks = placement.ranks
-        let copies = mode == .mirror ? nodes.count * (weights + tables) : weights
+        let copies = mode == .mirror ? nodes.count * weights : weights
         return MemoryPlan(
             mode: mode, weights: copies, caches: ownCaches ? cache * ranks.count : cache, arenas: arenas.reduce(0, +),
             rings: rings.reduce(0, +), available: available,
@@ -82,7 +80,7 @@ struct MemoryNeeds {
         let workers = placement.ranks.flatMap(\.workerNodes)
         let share =
             switch mode {
-            case .mirror: placement.nodes.contains(node.id) ? weights + tables : 0
+            case .mirror: placement.nodes.contains(node.id) ? weights : 0
             case .interleave: weights / placement.nodes.count
             // Packed by all workers, each its share.
             case .shared, .auto: weights / max(1, workers.count) * workers.filter { $0 == node.id }.count

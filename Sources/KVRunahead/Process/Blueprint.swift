@@ -22,6 +22,8 @@ struct Blueprint: Codable, Equatable {
     var synthetic: String?
     /// Of the model's file when the engine was opened, so that another one in its place is noticed.
     var identity: String
+    /// Its parts, as the engine's process holds them open.
+    var openFiles: [String: String] = [:]
     var activations: Configuration.Activations
     var weightType: String?
     var instructionSet: String
@@ -41,9 +43,9 @@ struct Blueprint: Codable, Equatable {
     init(_ plan: Station.Plan, _ configuration: Configuration, model: Model, needs: Needs) {
         switch configuration.model {
         case .file(let path):
-            let path = URL(fileURLWithPath: path).path
-            file = path
-            identity = Self.identity(path)
+            file = URL(fileURLWithPath: model.file.folder ?? path).path
+            identity = model.file.identity
+            openFiles = model.file.openFiles
         case .synthetic(let text):
             synthetic = text
             identity = ""
@@ -65,13 +67,6 @@ struct Blueprint: Codable, Equatable {
         self.needs = needs
     }
 
-    /// Device, number, size and time of the last change.
-    private static func identity(_ path: String) -> String {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return "none" }
-        return "\(status.st_dev) \(status.st_ino) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
-    }
-
     var plan: Station.Plan {
         var placement = Placement(
             ranks: groups.map { .init(cpus: $0.cpus, node: $0.node, workerNodes: $0.workerNodes) },
@@ -86,10 +81,11 @@ struct Blueprint: Codable, Equatable {
     /// The model of the blueprint, its header read anew.
     /// - Throws: `EngineError` (model) also when it is not the same any more.
     func model() throws(EngineError) -> Model {
-        if let file, Self.identity(file) != identity {
-            throw EngineError(.model, "\(file): the file has changed since the engine was opened")
-        }
+        OpenFiles.use(openFiles)
         let header = try (file.map { ModelSource.file($0) } ?? .synthetic(synthetic ?? "")).open()
+        guard header.identity == identity else {
+            throw EngineError(.model, "\(header.path): the file has changed since the engine was opened")
+        }
         do {
             return try Model(
                 header, kernels: try Kernels.choose(named: instructionSet),

@@ -1,4 +1,5 @@
 package import KVFabric
+import KVGGUF
 package import KVModel
 import Synchronization
 
@@ -133,6 +134,12 @@ package final class Ranks: @unchecked Sendable {
         packsWeights = onDevices.isEmpty || onDevices.contains(.cpu)
         deviceNames = choice?.names(onDevices) ?? ["cpu"]
         if !copies.isPacked, packsWeights { try pack(progress: progress) }
+        // All that is read from the file has been read, unless it was before.
+        if packed == nil || !onDevices.isEmpty { try checkFile() }
+    }
+
+    private func checkFile() throws(EngineError) {
+        do { try model.file.checkUnchanged() } catch { throw EngineError(.model, error.description) }
     }
 
     /// Makes what a strategy needs beyond the ranks, so that the first prompt need not wait for it.

@@ -45,7 +45,7 @@ package struct WeightCopies: Sendable {
             let copy: WeightCopy
             do {
                 let lent = shared.map { Region(base: $0.pointer + index * stride, bytes: stride, owner: $0) }
-                copy = try WeightCopy(weights, hasTables: nodes.count > 1, in: lent)
+                copy = try WeightCopy(weights, in: lent)
             } catch { throw EngineError(.memory, error.description) }
             memory?.place(copy.region, on: mode == .interleave ? placement.nodes : [node].compactMap(\.self))
             all.append(copy)
@@ -60,7 +60,7 @@ package struct WeightCopies: Sendable {
     /// Whole pages for each copy.
     private static func stride(_ weights: Weights, _ nodes: [Int?]) -> Int {
         let page = 1 << 16
-        return (WeightCopy.bytes(of: weights, hasTables: nodes.count > 1) + page - 1) / page * page
+        return (WeightCopy.bytes(of: weights) + page - 1) / page * page
     }
 
     /// Of all copies, in memory that processes share.
