@@ -15,12 +15,15 @@ struct CommandLineGrammar {
     }
 
     private let commands: [Command]
+    /// llama.cpp's flags, which the program reads, refuses or says to be of no use.
+    private let foreign: [String]
     var names: [String] { commands.map(\.name) }
 
     /// Commands that measure for minutes are started with other values only now and then.
     private static let long: Set<String> = ["paper", "plan", "bench"]
 
-    init(_ document: JSONDocument) throws {
+    /// - Parameter foreign: a list of llama.cpp's flags: in each line a program and a flag's names.
+    init(_ document: JSONDocument, foreign: [UInt8]) throws {
         guard let root = document["command"], case .array(let list)? = root["subcommands"] else {
             throw Fault("the list of commands has none")
         }
@@ -30,6 +33,9 @@ struct CommandLineGrammar {
             }
             return Command(name: String(decoding: name, as: UTF8.self), options: arguments.compactMap(Self.option))
         }
+        self.foreign = String(decoding: foreign, as: UTF8.self).split(separator: "\n").filter { !$0.hasPrefix("#") }
+            .flatMap { $0.split(separator: " ").filter { $0.hasPrefix("-") }.map(String.init) }
+            .filter { !["-h", "--help", "--usage", "--version"].contains($0) }
         guard commands.count > 3, commands.contains(where: { $0.options.count > 20 }) else {
             throw Fault("the list of commands is short")
         }
@@ -68,6 +74,12 @@ struct CommandLineGrammar {
             guard !command.options.isEmpty else { break }
             let option = random.pick(command.options)
             add(option, value(option, &random), to: &words, &given, &random)
+        }
+        if !foreign.isEmpty, random.oneIn(4) {
+            for _ in 0...random.below(2) {
+                words.append(random.pick(foreign))
+                if !random.oneIn(3) { words.append(random.oneIn(3) ? "\(1 + random.below(4))" : free(&random)) }
+            }
         }
         if random.oneIn(16) { words.append(free(&random)) }
         if random.oneIn(24) { words.append("--" + random.pick(["nothing", "model=", "", "ranks=2", "temp", "n-predic"])) }

@@ -20,7 +20,8 @@ struct CommandLineTarget: FuzzTarget {
             kvcpu, ["--experimental-dump-help"], input: "/dev/null", output: list, errors: "/dev/null", environment: [:])
         while child.reap() == nil { usleep(1000) }
         guard let document = JSONDocument(try Corpus.read(list)) else { throw Fault("\(kvcpu) does not list its options") }
-        grammar = try CommandLineGrammar(document)
+        let foreign = try? context.corpus.paths(ending: "/llama-flags.txt").first.map(Corpus.read)
+        grammar = try CommandLineGrammar(document, foreign: foreign ?? [])
         // With tokenizers.
         models = try ["mixtral", "q-llama-q8_0", "qwen2"].map {
             try Corpus.read(context.corpus.paths(ending: "/\($0)/model.gguf")[0])

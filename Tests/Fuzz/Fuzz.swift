@@ -81,6 +81,7 @@ struct Fuzz: ParsableCommand {
             target: name, program: "/proc/self/exe", arguments: arguments, folder: folder, seeds: seed..<seed + count)
         try supervisor.run(jobs: jobs)
         print("\(name): \(count) inputs in \(Int(Date().timeIntervalSince(start))) s")
+        fflush(nil)
         return supervisor.report
     }
 }

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What became of a target's inputs.
 struct FuzzReport {
     private struct Failure {
@@ -38,6 +40,7 @@ struct FuzzReport {
     private mutating func tell(_ failure: Failure) {
         failures.append(failure)
         print("  \(target) --seed \(failure.seed): \(failure.kind): \(failure.text)")
+        fflush(nil)
     }
 
     /// Of a fault that a target itself has found.
