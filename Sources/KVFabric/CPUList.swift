@@ -24,6 +24,8 @@ package struct CPUList: Sendable, Equatable {
             case (2, let lower?, let upper?) where lower <= upper: ids += lower...upper
             default: return nil
             }
+            // A list that repeats itself takes no more memory for it.
+            if ids.count > 4 * highest { ids = Array(Set(ids)) }
         }
         return ids
     }

@@ -11,6 +11,7 @@ package final class Children: @unchecked Sendable {
     /// - Parameter start: starts the child of a number.
     /// - Throws: the first error of `start`; those started before are ended.
     package init(_ count: Int, start: @escaping @Sendable (Int) throws(FabricError) -> Child) throws(FabricError) {
+        try ProcessLimits.require(threads: 1, for: "starting processes")
         let outcome = Locked<Result<[Child], FabricError>>(.success([]))
         let started = DispatchSemaphore(value: 0)
         let release = DispatchSemaphore(value: 0)
@@ -28,9 +29,13 @@ package final class Children: @unchecked Sendable {
         thread.name = "children"
         thread.stackSize = 1 << 18
         thread.start()
-        // Starting takes milliseconds, and a tenth of a second at most for a child that is held up.
-        started.wait()
         self.release = release
+        // Starting takes milliseconds, and a tenth of a second at most for a child that is held up.
+        guard started.wait(timeout: .now() + .seconds(30 + count)) == .success else {
+            release.signal()
+            all = []
+            throw .deadline("start of \(count) processes")
+        }
         do { all = try outcome.withLock { $0 }.get() } catch {
             release.signal()
             throw error

@@ -12,6 +12,9 @@ struct ControlGroup {
     let cpuQuota: Double?
     /// Bytes; nil without a limit.
     let memoryLimit: UInt64?
+    /// Bytes that the tightest group can still give: its limit less what it uses, pages of files that the kernel gives up first not counted;
+    /// nil without a limit.
+    let memoryAvailable: UInt64?
 
     init(files: SystemFiles) {
         let paths = Paths(files: files)
@@ -30,7 +33,14 @@ struct ControlGroup {
         cpus = list(["cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"])
         memoryNodes = list(["cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems"])
         cpuQuota = paths.folders(of: "cpu").compactMap { Self.quota(files, in: $0) }.min()
-        memoryLimit = paths.folders(of: "memory").compactMap { Self.memory(files, in: $0) }.min()
+        let groups = paths.folders(of: "memory").compactMap { Self.memory(files, in: $0) }
+        memoryLimit = groups.map(\.limit).min()
+        memoryAvailable = groups.map(\.available).min()
+    }
+
+    /// `memoryAvailable` as of now.
+    static func memoryAvailable(files: SystemFiles) -> UInt64? {
+        Paths(files: files).folders(of: "memory").compactMap { memory(files, in: $0)?.available }.min()
     }
 
     private static func quota(_ files: SystemFiles, in folder: String) -> Double? {
@@ -44,11 +54,28 @@ struct ControlGroup {
         return Double(quota) / Double(period)
     }
 
-    private static func memory(_ files: SystemFiles, in folder: String) -> UInt64? {
-        if let text = files.text(at: "\(folder)/memory.max") { return UInt64(text) }
+    /// One group's limit, the lower one of version 2's two: beyond `memory.high` it is slowed down until it stands still.
+    private static func memory(_ files: SystemFiles, in folder: String) -> (limit: UInt64, available: UInt64)? {
+        func number(_ name: String) -> UInt64? { files.text(at: "\(folder)/\(name)").flatMap { UInt64($0) } }
+        if let limit = [number("memory.max"), number("memory.high")].compactMap(\.self).min() {
+            return (limit, left(of: limit, used: number("memory.current"), files, in: folder))
+        }
         // Version 1 writes "no limit" as the largest multiple of a page.
-        guard let limit = files.text(at: "\(folder)/memory.limit_in_bytes").flatMap({ UInt64($0) }) else { return nil }
-        return limit < 1 << 60 ? limit : nil
+        guard let limit = number("memory.limit_in_bytes"), limit < 1 << 60 else { return nil }
+        return (limit, left(of: limit, used: number("memory.usage_in_bytes"), files, in: folder))
+    }
+
+    private static func left(of limit: UInt64, used: UInt64?, _ files: SystemFiles, in folder: String) -> UInt64 {
+        guard let used else { return limit }
+        var statistics: [Substring: UInt64] = [:]
+        for line in files.lines(at: "\(folder)/memory.stat") {
+            let words = line.split(separator: " ")
+            if words.count == 2, let value = UInt64(words[1]) { statistics[words[0]] = value }
+        }
+        // Version 1's own line is of the group alone, the total of those below it as well.
+        let files = statistics["total_inactive_file"] ?? statistics["inactive_file"] ?? 0
+        let held = used > files ? used - files : 0
+        return limit > held ? limit - held : 0
     }
 
     /// Where the groups' files are.

@@ -28,8 +28,8 @@ struct SystemFiles {
     func lines(at path: String) -> [Substring] { text(at: path)?.split(separator: "\n") ?? [] }
 
     /// MemTotal, MemFree, and what of it all can be had (MemAvailable, which nodes do not tell, without its reserves), in bytes; 0 where they
-    /// are not given.
-    func memory(at path: String, prefix: String) -> (total: UInt64, free: UInt64, available: UInt64) {
+    /// are not given; `reported` is MemAvailable as such.
+    func memory(at path: String, prefix: String) -> (total: UInt64, free: UInt64, available: UInt64, reported: UInt64?) {
         var found: [String: UInt64] = [:]
         for line in lines(at: path) where line.hasPrefix(prefix) {
             let words = line.dropFirst(prefix.count).split { $0 == " " || $0 == ":" }
@@ -38,6 +38,6 @@ struct SystemFiles {
         }
         let free = found["MemFree"] ?? 0
         let files = ["Active(file)", "Inactive(file)", "SReclaimable"].reduce(0) { $0 &+ (found[$1] ?? 0) }
-        return (found["MemTotal"] ?? 0, free, free.addingReportingOverflow(files).partialValue)
+        return (found["MemTotal"] ?? 0, free, free.addingReportingOverflow(files).partialValue, found["MemAvailable"])
     }
 }

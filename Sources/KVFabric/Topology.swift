@@ -64,12 +64,14 @@ package struct Topology: Sendable, Equatable {
     package var cpuQuota: Double?
     /// Bytes that its control group may use; nil: no limit.
     package var memoryLimit: UInt64?
+    /// Bytes that its control groups could still give when this was read; nil: no limit.
+    package var memoryAvailable: UInt64?
     /// What could not be read, and what was assumed instead.
     package var notes: [String]
 
     package init(
         cpus: [CPU], nodes: [Node], allowed: [Int]? = nil, allowedNodes: [Int]? = nil, cpuQuota: Double? = nil,
-        memoryLimit: UInt64? = nil, notes: [String] = []
+        memoryLimit: UInt64? = nil, memoryAvailable: UInt64? = nil, notes: [String] = []
     ) {
         self.cpus = cpus
         self.nodes = nodes
@@ -77,6 +79,7 @@ package struct Topology: Sendable, Equatable {
         self.allowedNodes = allowedNodes ?? nodes.map(\.id)
         self.cpuQuota = cpuQuota
         self.memoryLimit = memoryLimit
+        self.memoryAvailable = memoryAvailable
         self.notes = notes
     }
 

@@ -53,7 +53,7 @@ struct TopologyReader {
         return Topology(
             cpus: cpus, nodes: nodes, allowed: allowed,
             allowedNodes: nodes.map(\.id).filter(memoryNodes.contains), cpuQuota: group.cpuQuota,
-            memoryLimit: group.memoryLimit, notes: notes)
+            memoryLimit: group.memoryLimit, memoryAvailable: group.memoryAvailable, notes: notes)
     }
 
     private mutating func intersect(online: [Int], affinity: [Int], cpuset: [Int]?) -> [Int] {

@@ -71,6 +71,8 @@ package final class Arena: @unchecked Sendable {
     /// memory, which workers of several processes may share.
     private let tickets: UnsafeMutableRawPointer
     private let caches: Int
+    /// The first layer behind which a value was found that is no number; see `faultyLayer`.
+    let fault: UnsafeMutablePointer<Atomic<UInt32>>
     /// Chunk tokens × layers done, for progress.
     let progress: UnsafeMutablePointer<Atomic<Int>>
     package let chunkCapacity: Int
@@ -124,6 +126,7 @@ package final class Arena: @unchecked Sendable {
         let base = region.base
         self.region = region
         progress = (base + progressOffset).assumingMemoryBound(to: Atomic<Int>.self)
+        fault = (base + progressOffset + 64).assumingMemoryBound(to: Atomic<UInt32>.self)
         func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
         buffers = offsets.map { Buffer($0, base) }
         own = ownOffsets.map { (normed: Buffer($0[0], base), attended: Buffer($0[1], base)) }
@@ -152,6 +155,21 @@ package final class Arena: @unchecked Sendable {
     package func reset() {
         for cache in 0..<caches { ticket(cache).pointee.store(0, ordering: .relaxed) }
         progress.pointee.store(0, ordering: .relaxed)
+        fault.pointee.store(0, ordering: .relaxed)
+    }
+
+    /// Below 2^31: `Atomic`'s maximum takes larger values for negative ones.
+    private static let mostFaults = UInt32(Int32.max)
+
+    /// Notes that hidden rows behind a layer (-1: the embeddings) hold NaN or infinite values. The first layer counts.
+    func note(faultBehind layer: Int) {
+        fault.pointee.max(Self.mostFaults - UInt32(layer + 1), ordering: .relaxed)
+    }
+
+    /// The first layer behind which a run that locates them (see `Job.locates`) found such values, -1: the embeddings; nil: none.
+    package var faultyLayer: Int? {
+        let value = fault.pointee.load(ordering: .relaxed)
+        return value == 0 ? nil : Int(Self.mostFaults - value) - 1
     }
 
     private static let ticketBytes = 128

@@ -112,7 +112,21 @@ package final class CPUOperations: Computation, @unchecked Sendable {
 
     package func compute(_ forward: () throws(Stopped) -> Void) throws(Stopped) { try forward() }
 
+    /// Looks through this worker's share of the hidden rows, between two barriers: all workers make the same calls.
+    private func locate(behind layer: Int) {
+        do {
+            try synchronise()
+            for token in share(job.positions.count) where !ckv_all_finite(row(.hidden, token), arena[.hidden].width) {
+                arena.note(faultBehind: layer)
+            }
+            try synchronise()
+        } catch {
+            // The run is stopped: its next wait says so.
+        }
+    }
+
     package func mark(_ mark: LayerMark, layer: Int) {
+        if job.locates, mark == .end || mark == .begin && layer == 0 { locate(behind: mark == .end ? layer : layer - 1) }
         if mark == .begin, let reached { reached.pointee.store(UInt32(layer + 1), ordering: .relaxed) }
         guard worker == 0 else { return }
         if mark == .end { arena.progress.pointee.add(job.positions.count, ordering: .relaxed) }

@@ -10,6 +10,8 @@ package struct Job: @unchecked Sendable {
     /// Token ids from the first position on.
     package var tokens: UnsafePointer<Int32>?
     package var logits = Logits.none
+    /// Hidden rows are looked through behind every layer for values that are no numbers (see `Arena.faultyLayer`). Slower.
+    package var locates = false
     /// One token behind a sequence: nobody asks for its times.
     package var isDecode = false
 

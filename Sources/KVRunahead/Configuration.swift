@@ -102,8 +102,9 @@ public struct Configuration: Sendable {
     /// Links between ranks as slow and as noisy as a network's, for measurements; nil: as fast as the machine.
     public var throttle: LinkProfile?
     public var cacheElement = CacheElement.f16
-    /// Bytes for keys and values of earlier sequences, so that prompts that begin alike are not computed anew; beside the memory plan.
-    public var promptMemory = 1 << 30
+    /// Bytes for keys and values of earlier sequences, so that prompts that begin alike are not computed anew; nil: 1 GiB, or what the model
+    /// leaves of the memory; `Int.max`: all that it leaves. More than that is refused.
+    public var promptMemory: Int?
     public var activations = Activations.int8
     /// A weight format's name ("q8_0"), which float matrices (F32, F16, BF16) are quantised to while they are loaded; nil: they stay.
     public var weightType: String?
@@ -111,6 +112,8 @@ public struct Configuration: Sendable {
     public var instructionSet: String?
     /// The longest that any wait of a run may take, in seconds.
     public var waitLimit = 300.0
+    /// Where logits are not finite, the prompt is computed once more to name the first layer where that appears.
+    public var locatesNonFinite = false
     public var rankMode = RankMode.thread
     /// With `process`: seconds without a sign of life after which a stopped process is given up. One that merely waits for a CPU is waited for
     /// thirty times as long.
@@ -172,6 +175,8 @@ public struct EngineError: Error, CustomStringConvertible, Sendable, Equatable {
         case system
         /// A rank failed or a wait passed its deadline.
         case rank
+        /// What was computed are no numbers: NaN or infinite logits.
+        case numbers
         /// The caller cancelled the run.
         case cancelled
         /// All ranks together computed something else than one alone.

@@ -50,7 +50,12 @@ public final class Engine: Sendable {
         _ configuration: Configuration, logger: Logger = Logger(label: "kvcpu"), metrics: (any MetricsFactory)? = nil,
         progress: @escaping @Sendable (Double) -> Void = { _ in }
     ) async throws -> Engine {
-        try await withCheckedThrowingContinuation { continuation in
+        do {
+            try ProcessLimits.requireProc()
+            try ProcessLimits.require(threads: 2, for: "an engine")
+            try ProcessLimits.require(descriptors: 2)
+        } catch { throw EngineError(.system, "\(error)") }
+        return try await withCheckedThrowingContinuation { continuation in
             DispatchQueue(label: "kvcpu.open").async {
                 continuation.resume(
                     with: Result { try Engine(configuration, logger: logger, metrics: metrics, progress: progress) })

@@ -36,6 +36,8 @@ public enum GenerationEvent: Sendable {
         /// Seconds per further token (TPOT); nil when there was none.
         public let timePerOutputToken: Double?
         public let stopReason: StopReason
+        /// What the sampler drew by: with the same options it gives the same tokens again.
+        public let seed: UInt64
         /// Tokens of each rank's chunk.
         public let partition: [Int]
         public let timeline: Timeline
@@ -69,6 +71,14 @@ public struct GenerationOptions: Sendable {
     /// Called on the engine's queue when the prompt is computed and nothing decoded yet.
     package var inspectPrefill: (@Sendable (Ranks) throws(EngineError) -> Void)?
     public init() {}
+
+    /// - Throws: `EngineError` (request) naming the option and its value.
+    public func validate() throws(EngineError) {
+        try sampling.validate()
+        if let maximumTokens, maximumTokens < 0 {
+            throw EngineError(.request, "the number of tokens is \(maximumTokens); it must be 0 or more")
+        }
+    }
 }
 
 /// The way of the data on one screen: tokens → ranks' chunks → last token's logits → sampler → text.
@@ -81,7 +91,7 @@ struct Generation {
 
     /// - Throws: `EngineError`.
     func run(_ prompt: [Int32], since start: UInt64) throws(EngineError) {
-        try options.sampling.validate()
+        try options.validate()
         let prefill = try ranks.prefill(prompt, reuses: options.reusesPrompts) { done in
             if isCancelled() { ranks.cancel() }
             yield(.prefill(done))
@@ -91,7 +101,10 @@ struct Generation {
         let computed = MonotonicClock.now
         let verification = options.verifies ? try ranks.verify(prompt) { if isCancelled() { ranks.cancel() } } : nil
         let pause = MonotonicClock.now - computed
-        var sampler = Sampler(options.sampling, history: prompt)
+        var sampling = options.sampling
+        let seed = sampling.seed ?? .random(in: 0 ... .max)
+        sampling.seed = seed
+        var sampler = Sampler(sampling, history: prompt)
         var text = StreamDecoder(tokenizer)
         var stops = StopStrings(options.stopTexts)
         var generated = 0
@@ -127,7 +140,7 @@ struct Generation {
                 .init(
                     promptTokens: prompt.count, reusedTokens: prefill.reused, generatedTokens: generated,
                     timeToFirstToken: Double(first - start - pause) * 1e-9, prefillDuration: prefill.duration,
-                    timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason,
+                    timePerOutputToken: generated > 1 ? decoded / Double(generated - 1) : nil, stopReason: reason, seed: seed,
                     partition: prefill.chunks.map(\.count), timeline: prefill.timeline, accounting: prefill.accounting,
                     bytesHandedOver: prefill.bytesHandedOver, verification: verification,
                     notices: ranks.planner.notices)))

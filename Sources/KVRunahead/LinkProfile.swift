@@ -56,6 +56,21 @@ public struct LinkProfile: Sendable, Equatable, Codable {
         }
     }
 
+    private static let times = 0...3600.0
+    private static let bursts = 1e-6...3600
+
+    /// - Throws: `EngineError` (request) naming a field that a network cannot have.
+    package func validate() throws(EngineError) {
+        func require(_ holds: Bool, _ name: String, _ value: Double, _ rule: String) throws(EngineError) {
+            if !holds { throw EngineError(.request, "throttle: \(name) is \(value); it must be \(rule)") }
+        }
+        try require(bandwidth > 0, "bandwidth", bandwidth, "above 0")
+        try require(Self.times ~= latency, "latency", latency, "0 to 3600 s")
+        try require(Self.times ~= jitter, "jitter", jitter, "0 to 3600 s")
+        try require(0...0.9 ~= bursts, "bursts", bursts, "0 to 0.9")
+        try require(Self.bursts ~= burst, "burst", burst, "0.000001 to 3600 s")
+    }
+
     /// The way out of one rank.
     package func egress(rank: Int) -> Egress {
         Egress(

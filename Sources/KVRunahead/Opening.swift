@@ -17,6 +17,9 @@ package struct Opening {
     package let devices: DeviceChoice
     package var notices: [String]
 
+    /// Positions are 32-bit numbers in files and on devices.
+    private static let mostPositions = 1 << 31 - 1
+
     /// - Parameter machine: for a machine that one does not have; nil reads this one.
     /// - Throws: `EngineError`.
     package init(_ asked: Configuration, machine: Topology? = nil) throws(EngineError) {
@@ -30,6 +33,15 @@ package struct Opening {
         guard (0.05...3600).contains(asked.silenceLimit) else {
             throw EngineError(.request, "the silence limit is \(asked.silenceLimit) s; it must be 0.05 to 3600")
         }
+        guard asked.waitLimit > 0, asked.waitLimit <= 1e9 else {
+            throw EngineError(.request, "the wait limit is \(asked.waitLimit) s; it must be above 0 and at most 1e9")
+        }
+        guard (0...Self.mostPositions).contains(asked.contextLength) else {
+            throw EngineError(
+                .request,
+                "the context is \(asked.contextLength); it must be 0 (the model's) or more, at most \(Self.mostPositions) (-c)")
+        }
+        try asked.throttle?.validate()
         if asked.rankMode == .process, RankMain.isRank {
             throw EngineError(
                 .request, "this program was started as a rank and opens an engine: it must call RankMain.runIfAsked() first of all")
@@ -64,9 +76,6 @@ package struct Opening {
         } catch { throw EngineError(.model, error.description) }
         let geometry = model.geometry
         contextLength = asked.contextLength == 0 ? geometry.contextLength : asked.contextLength
-        guard contextLength > 0 else {
-            throw EngineError(.request, "the context is \(asked.contextLength); it must be 0 (the model's) or more")
-        }
         topology = machine ?? Topology.read()
         let wish = try configuration.placementWish(ranks: configuration.ranks)
         do { placement = try Placement(wish, on: topology) } catch { throw EngineError(.request, error.description) }
@@ -75,7 +84,7 @@ package struct Opening {
         if contextLength > geometry.contextLength {
             notices.append("the model was trained for \(geometry.contextLength) positions, the context is \(contextLength)")
         }
-        memory = try MemoryNeeds(model, configuration, context: contextLength, placement, topology, devices: onDevices)
+        var memory = try MemoryNeeds(model, configuration, context: contextLength, placement, topology, devices: onDevices)
             .plan(configuration.memory)
         if memory.nodes.count > 1, configuration.memory == .auto, memory.mode != .mirror {
             notices.append("a copy of the weights on every node does not fit; there is one, its pages on all ranks' nodes in turns")
@@ -84,6 +93,13 @@ package struct Opening {
             notices.append("\(memory.shortage): the rest comes from other nodes")
         }
         configuration.memory = memory.mode
+        if memory.total <= memory.available ?? .max {
+            let (bytes, notice) = try memory.prompts(asked.promptMemory)
+            memory.prompts = bytes
+            configuration.promptMemory = bytes
+            if let notice { notices.append(notice) }
+        }
+        self.memory = memory
         self.configuration = configuration
     }
 

@@ -92,6 +92,7 @@ extension Ranks {
         defer { logits.deallocate() }
         for (index, window) in windows.enumerated() {
             _ = try prefill(window, allLogits: logits.baseAddress)
+            try refuseNonFinite(UnsafeBufferPointer(logits))
             perplexity.add(window, UnsafeBufferPointer(logits))
             try progress(index + 1, perplexity)
         }

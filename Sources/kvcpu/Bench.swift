@@ -80,6 +80,7 @@ struct Bench: AsyncParsableCommand {
         var report = BenchReport(format: output)
         for configuration in try configurations() {
             var configuration = configuration
+            configuration.locatesNonFinite = true
             configuration.contextLength = max(longest, 1)
             // Alone, sequential takes one rank of all threads; among others it borrows theirs.
             configuration.strategy = cases.first { $0.strategy != .sequential }?.strategy ?? .sequential

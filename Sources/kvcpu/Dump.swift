@@ -55,6 +55,8 @@ struct Dump: AsyncParsableCommand {
         let logits = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(1, count * geometry.vocabulary))
         defer { logits.deallocate() }
         _ = try ranks.prefill(ids, allLogits: logits.baseAddress)
+        // Written all the same: it is what one looks at to find out why.
+        if !UnsafeBufferPointer(logits).isFinite { Terminal.note("some logits are not finite (NaN or infinite)") }
         let cacheShape = [geometry.layers, geometry.keyValueHeads, count, geometry.headDimension]
         var tensors: [(name: String, dtype: String, shape: [Int])] = [
             ("input_ids", "I64", [count]), ("logits", "F32", [count, geometry.vocabulary]), ("key", "F32", cacheShape),

@@ -33,9 +33,15 @@ enum Main {
         // A closed pipe is an error of write, not the end of the process without a word.
         signal(SIGPIPE, SIG_IGN)
         do {
+            // Before Swift's own threads are needed: for one that cannot be started they wait without an end.
+            do {
+                try ProcessLimits.require(threads: 4, for: "the program")
+                try ProcessLimits.require(descriptors: 6)
+            } catch { throw Failure.run("\(error)") }
             let arguments = try CommandArguments(Startup.arguments ?? Array(CommandLine.arguments.dropFirst()))
             var command = try Kvcpu.parseAsRoot(arguments.parsed)
             Terminal.writesJSON = arguments.parsed.contains("--log-format=json")
+            do { try ProcessLimits.requireProc() } catch { throw Failure.run("\(error)") }
             Terminal.warnIfDebugBuild()
             for notice in arguments.notices { Terminal.note(notice) }
             if var command = command as? any AsyncParsableCommand {

@@ -27,6 +27,7 @@ struct PerplexityCommand: AsyncParsableCommand {
         let text = try prompt.text(limit: 1 << 30)
         var configuration = try engine.configuration(.file(try model.path()))
         if configuration.contextLength == 0 { configuration.contextLength = 512 }
+        configuration.locatesNonFinite = true
         let perplexity = try Perplexity(context: configuration.contextLength)
         let engine = try await Session.open(configuration, progress: true, verbose: false)
         let vocabulary = try engine.tokenizer().vocabulary

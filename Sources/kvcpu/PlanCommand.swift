@@ -65,9 +65,25 @@ struct PlanCommand: AsyncParsableCommand {
             throw ValidationError("--threads-per-rank is \(threadsPerRank); it must be 1 to 1024")
         }
         _ = try Self.integers(lengths, "--lengths", least: 2)
+        if simulate { try checkSimulated() }
         if let ranks { _ = try Self.integers(ranks, "--ranks", least: 1, most: 1024) }
         _ = try Self.seconds(budget)
         if !simulate { _ = try linkKind() }
+    }
+
+    /// What a simulation takes grows with ranks × layers.
+    private func checkSimulated() throws {
+        let most = 65_536
+        let ranks = try ranks.map { try Self.integers($0, "--ranks", least: 1) } ?? []
+        if let many = ranks.first(where: { $0 > most }) {
+            throw ValidationError("--ranks \(many) is more than can be simulated, which is \(most)")
+        }
+        let layers = layers ?? 1
+        guard layers <= LayerCosts.mostLayers, layers * (ranks.max() ?? 1) <= 1 << 22 else {
+            throw ValidationError(
+                "--layers \(layers) with \(ranks.max() ?? 1) ranks is more than can be simulated: layers × ranks is \(1 << 22) at most"
+            )
+        }
     }
 
     func run() async throws {

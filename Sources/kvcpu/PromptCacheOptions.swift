@@ -6,19 +6,21 @@ import KVRunahead
 struct PromptCacheOptions: ParsableArguments {
     @Option(
         name: [.customLong("cache-ram"), .customLong("cram", withSingleDash: true)], parsing: .unconditional,
-        help: "Memory for keys and values of earlier prompts, in MiB; -1: no limit, 0: none")
-    var cacheMemory = 1024
+        help:
+            "Memory for keys and values of earlier prompts, in MiB; -1: all that is left, 0: none (default: 1024, or what is left)")
+    var cacheMemory: Int?
     @Option(help: "File that keeps the prompt's keys and values from one run to the next")
     var promptCache: String?
     @Flag(help: "The file is read and not written")
     var promptCacheRo = false
 
     func validate() throws {
-        if cacheMemory < -1 { throw ValidationError("--cache-ram is \(cacheMemory); it must be -1, 0 or more") }
+        if let cacheMemory, cacheMemory < -1 { throw ValidationError("--cache-ram is \(cacheMemory); it must be -1, 0 or more") }
         if promptCacheRo, promptCache == nil { throw ValidationError("--prompt-cache-ro needs --prompt-cache FILE") }
     }
 
     func apply(to configuration: inout Configuration) {
+        guard let cacheMemory else { return }
         let (bytes, overflow) = cacheMemory.multipliedReportingOverflow(by: 1 << 20)
         configuration.promptMemory = cacheMemory < 0 || overflow ? .max : bytes
     }

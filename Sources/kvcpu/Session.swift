@@ -9,6 +9,8 @@ enum Session {
     static func open(
         _ configuration: Configuration, progress: Bool, verbose: Bool, notices: Bool = true, log: LogOptions? = nil
     ) async throws -> Engine {
+        var configuration = configuration
+        if verbose { configuration.locatesNonFinite = true }
         let bar = ProgressBar("loading", enabled: progress)
         let logger = log?.logger(verbose: verbose) ?? LogOptions.quiet
         defer { bar.clear() }

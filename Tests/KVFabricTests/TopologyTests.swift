@@ -140,6 +140,42 @@ final class TopologyTests: XCTestCase {
         XCTAssertEqual(topology.memoryLimit, 4096)
     }
 
+    /// What a group has used is not to be had again, save for pages of files; the group that leaves the least counts.
+    func testMemoryThatGroupsCanStillGive() throws {
+        let machine = try FakeMachine.dualSocket()
+        try machine.controlGroup2()
+        func available() -> UInt64? { Topology.read(root: machine.root, affinity: [0]).memoryAvailable }
+        let job = "/sys/fs/cgroup/user/job"
+        try machine.write("\(job)/memory.max", "max")
+        try machine.write("\(job)/memory.current", "700")
+        XCTAssertNil(available())
+        try machine.write("\(job)/memory.max", "1000")
+        XCTAssertEqual(available(), 300)
+        try machine.write("\(job)/memory.stat", "anon 500\nfile 200\ninactive_file 150\nactive_file 50")
+        XCTAssertEqual(available(), 450)
+        try machine.write("\(job)/memory.high", "800")
+        XCTAssertEqual(available(), 250)
+        try machine.write("/sys/fs/cgroup/user/memory.max", "2000")
+        try machine.write("/sys/fs/cgroup/user/memory.current", "1900")
+        XCTAssertEqual(available(), 100)
+        try machine.write("/sys/fs/cgroup/user/memory.current", "2100")
+        XCTAssertEqual(available(), 0)
+        try machine.write("/proc/meminfo", "MemTotal: 9 kB\nMemAvailable: 7 kB")
+        XCTAssertEqual(AvailableMemory.machine(root: machine.root), 7168)
+        XCTAssertEqual(AvailableMemory.bytes(root: machine.root), 0)
+    }
+
+    func testMemoryThatGroupsOfVersion1CanStillGive() throws {
+        let machine = try FakeMachine.dualSocket()
+        try machine.controlGroup1(path: "/jobs/1")
+        let job = "/sys/fs/cgroup/memory/jobs/1"
+        try machine.write("\(job)/memory.limit_in_bytes", "1000")
+        XCTAssertEqual(Topology.read(root: machine.root, affinity: [0]).memoryAvailable, 1000)
+        try machine.write("\(job)/memory.usage_in_bytes", "900")
+        try machine.write("\(job)/memory.stat", "inactive_file 1\ntotal_inactive_file 400")
+        XCTAssertEqual(Topology.read(root: machine.root, affinity: [0]).memoryAvailable, 500)
+    }
+
     /// In a container the mount starts at the container's group, while the path counts from the host's root.
     func testGroupMountedFromWithin() throws {
         let machine = try FakeMachine.dualSocket()

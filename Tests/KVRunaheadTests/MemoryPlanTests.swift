@@ -86,6 +86,37 @@ final class MemoryPlanTests: XCTestCase {
         }
     }
 
+    /// What earlier prompts may take is what the rest leaves of the groups' limits, less what the groups use already.
+    func testEarlierPrompts() throws {
+        var machine = machine([4000])
+        machine.memoryLimit = 160 << 20
+        machine.memoryAvailable = 150 << 20
+        var configuration = configuration(.auto)
+        let opening = try Opening(configuration, machine: machine)
+        let plan = opening.memory
+        XCTAssertEqual(plan.available, 150 << 20)
+        XCTAssertEqual(plan.prompts, 150 << 20 - plan.total - MemoryPlan.programMemory)
+        XCTAssertEqual(opening.configuration.promptMemory, plan.prompts)
+        XCTAssertTrue(opening.notices.contains { $0.hasPrefix("earlier prompts are kept in \(MemoryPlan.text(plan.prompts))") })
+        // All that is left, without a word; what fits as it is; what does not, refused.
+        configuration.promptMemory = .max
+        let all = try Opening(configuration, machine: machine)
+        XCTAssertEqual(all.memory.prompts, plan.prompts)
+        XCTAssertFalse(all.notices.contains { $0.hasPrefix("earlier prompts") }, "\(all.notices)")
+        configuration.promptMemory = 1 << 20
+        XCTAssertEqual(try Opening(configuration, machine: machine).memory.prompts, 1 << 20)
+        for (bytes, code) in [(plan.prompts + 1, EngineError.Code.memory), (-1, .request)] {
+            configuration.promptMemory = bytes
+            XCTAssertThrowsError(try Opening(configuration, machine: machine)) {
+                XCTAssertEqual(($0 as? EngineError)?.code, code, "\($0)")
+            }
+        }
+        // A group that others have filled.
+        configuration.promptMemory = nil
+        machine.memoryAvailable = 1 << 20
+        XCTAssertThrowsError(try Opening(configuration, machine: machine).memory.check())
+    }
+
     func testOneNodeSharesOneCopy() throws {
         for memory in Configuration.Memory.allCases {
             let (plan, notices) = try plan(memory, [400])

@@ -3,6 +3,20 @@ import XCTest
 import KVRunahead
 
 final class PartitionTests: XCTestCase {
+    /// Numbers whose sums are beyond all numbers, and those that are none.
+    func testValuesFromOutside() throws {
+        let large = Partition.ratios([1e308, 1e308, 1e308])
+        XCTAssertEqual(try large.chunks(of: 9, ranks: 3).map(\.count), [3, 3, 3])
+        XCTAssertEqual(
+            try Partition.ratios([.leastNonzeroMagnitude, .leastNonzeroMagnitude]).chunks(of: 8, ranks: 2).map(\.count), [4, 4])
+        for ratios in [[Double.nan, 1], [.infinity, 1], [-1, 2], [0, 0]] {
+            XCTAssertThrowsError(try Partition.ratios(ratios).chunks(of: 8, ranks: 2), "\(ratios)")
+        }
+        for sizes in [[-1, 9], [.max, .max], [.min, 8]] {
+            XCTAssertThrowsError(try Partition.tokens(sizes).chunks(of: 8, ranks: 2), "\(sizes)")
+        }
+    }
+
     func testParsing() throws {
         XCTAssertEqual(try Partition(parsing: "even"), .even)
         XCTAssertEqual(try Partition(parsing: "400,300,200"), .tokens([400, 300, 200]))

@@ -128,6 +128,7 @@ final class PromptOriginTests: XCTestCase {
             let file = try GGUFFile.open(original)
             for tensor in file.tensors {
                 let content = Data(try file.bytes(of: tensor))
+                // Of tensors with the same content the first one's.
                 let place = try XCTUnwrap(bytes.range(of: content), tensor.name)
                 var copy = bytes
                 copy[place.lowerBound + content.count / 2 / 4 * 4] ^= 1

@@ -77,6 +77,23 @@ final class PromptStoreTests: XCTestCase {
         XCTAssertEqual(store.entries.map(\.tokens), [[4, 5, 6], [7, 8, 9, 10]])
     }
 
+    /// Where the machine has less than the limit allows, earlier prompts go, and what does not fit is not kept.
+    func testLittleMemory() throws {
+        let source = try cache(1)
+        let perToken = KVCache.bytes(source.geometry, type: .f16, capacity: 1)
+        nonisolated(unsafe) var free: Int? = nil
+        let store = PromptStore(limit: .max, available: { free })
+        store.keep([1, 2, 3], of: source)
+        store.keep([4, 5, 6], of: source)
+        XCTAssertEqual(store.entries.count, 2)
+        free = 16 << 20 + 2 * perToken
+        store.keep([7, 8], of: source)
+        XCTAssertEqual(store.entries.map(\.tokens), [[1, 2, 3], [4, 5, 6], [7, 8]])
+        // Nothing comes back by letting go of what there is.
+        store.keep([7, 8, 9], of: source)
+        XCTAssertEqual(store.entries.count, 0)
+    }
+
     // MARK: Files
 
     func testFile() throws {

@@ -235,4 +235,7 @@ float ckv_tanh(float x);
 // erf x, a rational function of x^2 times x; within 6 ulp (4e-7), never above 1, the sign of zero kept, NaN for NaN.
 float ckv_erf(float x);
 
+/// False if any of `count` floats is NaN or infinite. Cost: one pass.
+bool ckv_all_finite(const float *x, size_t count);
+
 #endif

@@ -118,6 +118,13 @@ _Noreturn void ckv_signals_end_by(int number);
 /// that is opened later becomes a standard stream. Returns 0 or a positive errno.
 int ckv_streams_open(void);
 
+/// Starts so many threads beside each other, with the usual attributes, and ends them. Returns how many could be started; `*error` is the
+/// errno of the one that could not, or 0. Some 20 µs a thread.
+int ckv_threads_startable(int count, int *error);
+
+/// How many further descriptors, at most `count` and 64, this process can open.
+int ckv_descriptors_free(int count);
+
 /// The process's arguments as main has them (with glibc): their number, and where they are; 0 where they are not known.
 int ckv_arguments(char ***values);
 

@@ -66,7 +66,10 @@ package struct CostModel: Sendable, Equatable {
     package func sizes(of tokens: Int, ranks: Int) -> [Int] {
         let even = Partition.even(tokens, ranks: ranks)
         guard tokens > 0, ranks > 1, perToken > 0, perPair > 0 else { return even }
-        var sizes = balanced(Double(tokens), ranks: ranks).map { Int($0) }
+        let balanced = balanced(Double(tokens), ranks: ranks)
+        // Costs of a damaged table may give anything.
+        guard balanced.allSatisfy({ $0 >= 0 && $0 <= Double(tokens) }) else { return even }
+        var sizes = balanced.map { Int($0) }
         // What rounding down has left goes to the first ranks, one each: sizes stay in order.
         let rest = tokens - sizes.reduce(0, +)
         guard (0..<ranks).contains(rest) else { return even }

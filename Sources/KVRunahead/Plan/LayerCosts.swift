@@ -42,13 +42,18 @@ package struct LayerCosts: Sendable, Equatable, Codable {
     /// Without pipeline, overhead and link: what the closed form balances.
     package var model: CostModel { CostModel(perToken: project + rest, perPair: pair, triangle: triangle) }
 
+    /// Layers that can be simulated.
+    package static let mostLayers = 1 << 20
+
     /// Costs that can be planned with: finite, none below 0, and work that grows with the chunk.
     package var isSensible: Bool {
         let all = [
             overhead.before, overhead.after, project, projectLast, rest, pair, triangle, closing, rowBytes, link.latency, link.copy,
             link.wire,
         ]
-        return layers > 0 && all.allSatisfy { $0.isFinite && $0 >= 0 } && project + rest > 0
+        // Years a token, or a terabyte a row, are a damaged file's.
+        return (1...Self.mostLayers).contains(layers) && all.allSatisfy { $0 >= 0 && $0 <= 1e12 }
+            && (1e-18...).contains(project + rest)
     }
 }
 

@@ -50,7 +50,7 @@ struct MemoryNeeds {
         let gathers = configuration.strategy.gathers
         let receivers = gathers ? ranks : max(1, ranks - 1)
         rings = (0..<ranks).map { $0 == 0 && !gathers ? 0 : all / receivers }
-        let given = [MemoryPlan.machineAvailable(), topology.memoryLimit.map { Int(clamping: $0) }]
+        let given = [AvailableMemory.machine(), (topology.memoryAvailable ?? topology.memoryLimit).map { Int(clamping: $0) }]
         let nodes = topology.nodes.filter { topology.allowedNodes.contains($0.id) }
         let ofNodes = nodes.reduce(0) { $0 + Int(clamping: $1.memoryAvailable) }
         available = (given + [nodes.count < topology.nodes.count ? ofNodes : nil]).compactMap { $0 }.min()

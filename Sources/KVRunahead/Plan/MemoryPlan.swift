@@ -17,6 +17,8 @@ public struct MemoryPlan: Sendable {
     public let available: Int?
     /// The same for each node that ranks are on; empty where no node is chosen.
     public let nodes: [Node]
+    /// Bytes that earlier prompts' keys and values may take, beside the rest.
+    public internal(set) var prompts = 0
 
     /// What a node is to hold.
     public struct Node: Sendable {
@@ -67,13 +69,36 @@ public struct MemoryPlan: Sendable {
         return String(format: "%.1f PiB", value)
     }
 
-    /// `MemAvailable` of the machine, in bytes.
-    static func machineAvailable() -> Int? {
-        guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
-        for line in text.split(separator: "\n") where line.hasPrefix("MemAvailable:") {
-            let words = line.split(separator: " ")
-            if words.count > 1, let kilobytes = Int(words[1]) { return kilobytes * 1024 }
+    // MARK: Earlier prompts
+
+    /// What earlier prompts may take unless told otherwise.
+    package static let usualPromptMemory = 1 << 30
+    /// What the program takes beside the plan: tokenizer, texts, the pages of its code that it needs all the time.
+    package static let programMemory = 32 << 20
+
+    /// Bytes that earlier prompts' keys and values may take, of what the rest leaves.
+    /// - Parameter asked: nil: as much as is usual or left; `Int.max`: all that is left.
+    /// - Returns: the bytes, and what the user should know of them.
+    /// - Throws: `EngineError`: request for a negative number, memory for one that does not fit.
+    func prompts(_ asked: Int?) throws(EngineError) -> (bytes: Int, notice: String?) {
+        guard (asked ?? 0) >= 0 else {
+            throw EngineError(.request, "the memory for earlier prompts is \(asked ?? 0) bytes; it must be 0 or more")
         }
-        return nil
+        guard let available else { return (asked ?? Self.usualPromptMemory, nil) }
+        let left = max(0, available - total - Self.programMemory)
+        if let asked, asked < .max {
+            guard asked <= left else {
+                throw EngineError(
+                    .memory,
+                    "\(Self.text(asked)) for earlier prompts (--cache-ram) do not fit: of \(Self.text(available)) the model takes "
+                        + "\(Self.text(total)), which leaves \(Self.text(left))")
+            }
+            return (asked, nil)
+        }
+        let wish = asked ?? Self.usualPromptMemory
+        guard left < wish else { return (wish, nil) }
+        let notice =
+            "earlier prompts are kept in \(Self.text(left)), which is what is left of \(Self.text(available)) (--cache-ram)"
+        return (left, asked == nil ? notice : nil)
     }
 }

@@ -19,7 +19,7 @@ extension Pipeline {
             if seconds < least { (best, least) = (candidate, seconds) }
         }
         // About as much work for many ranks as for few: a simulation costs ranks × layers.
-        var evaluations = max(24, min(400, 200_000 / (ranks * costs.layers)))
+        var evaluations = max(24, min(400, 200_000 / max(1, ranks * costs.layers)))
         Descent(stride: tokens / ranks / 4, tile: tile).improve(&best) { candidate in
             guard evaluations > 0, zip(candidate, candidate.dropFirst()).allSatisfy({ $0 >= $1 }) else { return nil }
             evaluations -= 1
@@ -33,6 +33,8 @@ extension Pipeline {
 
     /// Whole tiles that do not grow from rank to rank; what is left of a tile goes to the last rank, or the first.
     static func rounded(_ sizes: [Double], _ tokens: Int, tile: Int) -> [Int]? {
+        // Costs of a damaged table may give anything.
+        guard sizes.allSatisfy({ $0 >= 0 && $0 <= Double(tokens) }) else { return nil }
         var whole = sizes.map { Int($0) / tile * tile }
         let left = tokens - whole.reduce(0, +)
         guard left >= 0, left / tile <= whole.count else { return nil }

@@ -75,6 +75,9 @@ public enum Partition: Sendable, Equatable {
             return Self.ranges(Self.even(tokens, ranks: ranks))
         case .tokens(let sizes):
             try check(sizes.count, ranks)
+            if let size = sizes.first(where: { $0 < 0 }) {
+                throw EngineError(.request, "the partition has a chunk of \(size) tokens")
+            }
             var sum = 0
             for size in sizes {
                 let (total, overflow) = sum.addingReportingOverflow(size)
@@ -88,17 +91,27 @@ public enum Partition: Sendable, Equatable {
             return Self.ranges(sizes)
         case .ratios(let ratios):
             try check(ratios.count, ranks)
+            guard Self.areShares(ratios), let largest = ratios.max() else {
+                throw EngineError(.request, "the partition's ratios \(ratios) must be 0 or more, finite, and one above 0")
+            }
+            // Of the largest, so that no sum is infinite.
+            let ratios = ratios.map { $0 / largest }
             let total = ratios.reduce(0, +)
             // Cumulated and rounded, so that the chunks cover the prompt whatever the rounding.
             var cuts = [0]
             var sum = 0.0
             for ratio in ratios {
                 sum += ratio
-                cuts.append(max(cuts[cuts.count - 1], min(tokens, Int((sum / total * Double(tokens)).rounded()))))
+                let cut = Int(exactly: (sum / total * Double(tokens)).rounded()) ?? tokens
+                cuts.append(max(cuts[cuts.count - 1], min(tokens, cut)))
             }
             cuts[ratios.count] = tokens
             return (0..<ratios.count).map { cuts[$0]..<cuts[$0 + 1] }
         }
+    }
+
+    private static func areShares(_ ratios: [Double]) -> Bool {
+        ratios.allSatisfy { $0.isFinite && $0 >= 0 } && ratios.contains { $0 > 0 }
     }
 
     /// Sizes that differ by a token at most, the longer ones first.

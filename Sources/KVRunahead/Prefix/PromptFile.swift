@@ -1,6 +1,13 @@
 import Crypto
 import Foundation
+import KVGGUF
 package import KVModel
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
 
 /// A prompt's keys and values in a file, for a later process (`--prompt-cache`).
 ///
@@ -33,83 +40,106 @@ package struct PromptFile {
     private static let magic = Array("KVCPUPRM".utf8)
     private static let version: UInt32 = 2
     private static let digestBytes = 32
+    private static let mostHeaderBytes = 1 << 20
 
     package init(path: String, origin: PromptOrigin) {
         self.path = path
         self.origin = origin
     }
 
-    /// Replaces the file by the rows of positions 0 ..< tokens.count, in one step.
+    /// Writes the rows of positions 0 ..< tokens.count: a regular file is replaced in one step and belongs to its user alone, all else that
+    /// the path may name is written through.
     package func save(_ tokens: [Int32], of cache: KVCache) throws(Failure) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         do {
             let header = try encoder.encode(Header(origin: origin, tokens: tokens.count))
-            let temporary = "\(path).\(ProcessInfo.processInfo.processIdentifier).tmp"
-            guard FileManager.default.createFile(atPath: temporary, contents: nil, attributes: [.posixPermissions: 0o600]),
-                let file = FileHandle(forWritingAtPath: temporary)
-            else { throw fail("cannot be written") }
-            defer { try? FileManager.default.removeItem(atPath: temporary) }
+            let file = try OutputFile(path, isPrivate: true)
             var hash = SHA256()
-            func write(_ data: Data) throws {
-                hash.update(data: data)
-                try file.write(contentsOf: data)
+            func write(_ bytes: UnsafeRawBufferPointer) throws {
+                hash.update(bufferPointer: bytes)
+                try file.write(bytes)
             }
-            try write(Data(Self.magic) + Self.bytes(Self.version) + Self.bytes(UInt32(header.count)) + header)
-            try write(tokens.withUnsafeBytes { Data($0) })
+            try (Data(Self.magic) + Self.bytes(Self.version) + Self.bytes(UInt32(header.count)) + header).withUnsafeBytes(write)
+            try tokens.withUnsafeBytes(write)
             var failure: (any Error)?
             cache.forEachPart(tokens.count) { _, part in
-                guard failure == nil, let base = part.baseAddress else { return }
-                // Lent for the call, not copied.
-                do { try write(Data(bytesNoCopy: base, count: part.count, deallocator: .none)) } catch { failure = error }
+                guard failure == nil else { return }
+                do { try write(UnsafeRawBufferPointer(part)) } catch { failure = error }
             }
             if let failure { throw failure }
-            try file.write(contentsOf: Data(hash.finalize()))
-            try file.close()
-            guard rename(temporary, path) == 0 else { throw fail("cannot be replaced: \(String(cString: strerror(errno)))") }
-        } catch let failure as Failure { throw failure } catch { throw fail((error as NSError).localizedDescription) }
+            try hash.finalize().withUnsafeBytes { try file.write($0) }
+            try file.commit()
+        } catch let error as OutputError { throw fail(error.reason) } catch { throw fail("\(error)") }
     }
 
-    /// The prompt in the file; nil where there is no file.
+    /// The prompt in the file; nil where there is none, or the path names no regular file: a device or FIFO keeps nothing.
     /// - Parameter limit: of tokens.
     /// - Throws: `Failure` for a file that cannot be trusted, or was computed with something else: a cold start is right then.
     package func load(limit: Int) throws(Failure) -> PromptStore.Entry? {
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
-        let data: Data
-        do { data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) } catch {
-            throw fail((error as NSError).localizedDescription)
+        // Does not wait for whoever might write to a FIFO.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            // A device that cannot be opened is no cache either.
+            if [ENOENT, ENOTDIR, ENXIO].contains(errno) { return nil }
+            throw fail("cannot be read: \(String(cString: strerror(errno)))")
         }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        let size = Int(status.st_size)
+        var hash = SHA256()
         let fixed = Self.magic.count + 8
-        guard data.count >= fixed + Self.digestBytes, data.starts(with: Self.magic) else { throw fail("not a prompt cache") }
-        let version = Self.word(data, Self.magic.count)
+        let start = try take(fixed, from: descriptor, of: size, what: "not a prompt cache")
+        guard start.starts(with: Self.magic), size >= fixed + Self.digestBytes else { throw fail("not a prompt cache") }
+        hash.update(data: start)
+        let version = Self.word(start, Self.magic.count)
         guard version == Self.version else { throw fail("version \(version); this build reads \(Self.version)") }
-        let headerBytes = Int(Self.word(data, Self.magic.count + 4))
-        guard headerBytes <= data.count - fixed - Self.digestBytes,
-            let header = try? JSONDecoder().decode(Header.self, from: data[fixed..<fixed + headerBytes])
-        else { throw fail("the header cannot be read") }
+        let headerBytes = Int(Self.word(start, Self.magic.count + 4))
+        guard headerBytes <= min(size - fixed - Self.digestBytes, Self.mostHeaderBytes) else {
+            throw fail("the header cannot be read")
+        }
+        let text = try take(headerBytes, from: descriptor, of: size, what: "the header cannot be read")
+        hash.update(data: text)
+        guard let header = try? JSONDecoder().decode(Header.self, from: text) else { throw fail("the header cannot be read") }
         if let difference = origin.difference(from: header.origin) { throw fail(difference) }
-        guard (1...limit).contains(header.tokens) else {
+        guard (1...max(1, limit)).contains(header.tokens) else {
             throw fail("\(header.tokens) tokens; the context holds \(limit)")
         }
         let rows = 2 * origin.layers * header.tokens * origin.rowBytes
-        guard data.count == fixed + headerBytes + 4 * header.tokens + rows + Self.digestBytes else {
-            throw fail("\(data.count) bytes, not as many as its header says")
+        guard size == fixed + headerBytes + 4 * header.tokens + rows + Self.digestBytes else {
+            throw fail("\(size) bytes, not as many as its header says")
         }
-        let body = data.dropLast(Self.digestBytes)
-        guard Data(SHA256.hash(data: body)) == data.suffix(Self.digestBytes) else {
-            throw fail("damaged: its checksum is not that of its content")
+        var tokens = [Int32](repeating: 0, count: header.tokens)
+        let isWhole = tokens.withUnsafeMutableBytes { Self.fill($0, from: descriptor) }
+        guard isWhole else { throw fail("cannot be read to its end") }
+        tokens.withUnsafeBytes { hash.update(bufferPointer: $0) }
+        let entry: PromptStore.Entry
+        do { entry = try PromptStore.Entry(tokens, bytes: rows) } catch { throw fail("\(error)") }
+        let content = UnsafeMutableRawBufferPointer(start: entry.rows.base, count: rows)
+        guard Self.fill(content, from: descriptor) else { throw fail("cannot be read to its end") }
+        hash.update(bufferPointer: UnsafeRawBufferPointer(content))
+        let digest = try take(Self.digestBytes, from: descriptor, of: size, what: "cannot be read to its end")
+        guard Data(hash.finalize()) == digest else { throw fail("damaged: its checksum is not that of its content") }
+        return entry
+    }
+
+    private func take(_ count: Int, from descriptor: Int32, of size: Int, what: String) throws(Failure) -> Data {
+        var data = Data(count: count)
+        guard count <= size, data.withUnsafeMutableBytes({ Self.fill($0, from: descriptor) }) else { throw fail(what) }
+        return data
+    }
+
+    /// Reads as many bytes as there is room for; false at the file's end or after an error.
+    private static func fill(_ buffer: UnsafeMutableRawBufferPointer, from descriptor: Int32) -> Bool {
+        var done = 0
+        while done < buffer.count, let base = buffer.baseAddress {
+            let count = read(descriptor, base + done, buffer.count - done)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            done += count
         }
-        let first = fixed + headerBytes
-        let tokens = [Int32](unsafeUninitializedCapacity: header.tokens) { buffer, count in
-            count = data.copyBytes(to: UnsafeMutableRawBufferPointer(buffer), from: first..<first + 4 * header.tokens) / 4
-        }
-        do {
-            let entry = try PromptStore.Entry(tokens, bytes: rows)
-            data.copyBytes(
-                to: UnsafeMutableRawBufferPointer(start: entry.rows.base, count: rows),
-                from: first + 4 * header.tokens..<first + 4 * header.tokens + rows)
-            return entry
-        } catch { throw fail("\(error)") }
+        return true
     }
 
     private func fail(_ reason: String) -> Failure { Failure(path: path, reason: reason) }

@@ -1,3 +1,4 @@
+import KVFabric
 package import KVModel
 
 /// Keys and values of earlier prompts, in bounded memory; the least recently used go first.
@@ -21,7 +22,26 @@ package final class PromptStore {
     /// The most recently used last.
     package private(set) var entries: [Entry] = []
 
-    package init(limit: Int) { self.limit = limit }
+    /// Bytes that can still be had, as of now; nil: nobody knows.
+    private let available: () -> Int?
+    /// What is left to the rest of the program and the machine.
+    private static let margin = 16 << 20
+
+    package init(limit: Int, available: @escaping () -> Int? = { AvailableMemory.bytes() }) {
+        self.limit = limit
+        self.available = available
+    }
+
+    /// Makes room: entries go as long as the limit or the memory at hand is too small.
+    /// - Returns: whether there is room.
+    private func makeRoom(for bytes: Int) -> Bool {
+        while !entries.isEmpty, bytes > limit - self.bytes { entries.removeFirst() }
+        while let free = available(), bytes > free - Self.margin {
+            if entries.isEmpty { return false }
+            entries.removeFirst()
+        }
+        return true
+    }
 
     package var bytes: Int { entries.reduce(0) { $0 + $1.bytes } }
 
@@ -50,8 +70,7 @@ package final class PromptStore {
         let bytes = Self.bytes(cache, tokens.count)
         if let same = entries.firstIndex(where: { $0.tokens.starts(with: tokens) }) { return use(same) }
         entries.removeAll { tokens.starts(with: $0.tokens) }
-        while self.bytes + bytes > limit { entries.removeFirst() }
-        guard let entry = try? Entry(tokens, bytes: bytes) else { return }
+        guard makeRoom(for: bytes), let entry = try? Entry(tokens, bytes: bytes) else { return }
         cache.forEachPart(tokens.count) { index, part in
             UnsafeMutableRawBufferPointer(start: entry.rows.base + index * part.count, count: part.count)
                 .copyMemory(from: UnsafeRawBufferPointer(part))
@@ -59,9 +78,9 @@ package final class PromptStore {
         entries.append(entry)
     }
 
-    /// Puts an entry that somebody wants to have beside the others, even where it alone is beyond the limit.
+    /// Puts an entry that somebody wants to have, and whose memory is taken, beside the others, even where it alone is beyond the limit.
     func add(_ entry: Entry) {
-        while !entries.isEmpty, bytes + entry.bytes > limit { entries.removeFirst() }
+        while !entries.isEmpty, entry.bytes > limit - bytes { entries.removeFirst() }
         entries.append(entry)
     }
 

@@ -21,6 +21,8 @@ struct Order {
     var strategy = Configuration.Strategy.runahead
     /// Of every token, else of the last one only.
     var allLogits = false
+    /// Values that are no numbers are looked for behind every layer.
+    var locates = false
     /// Of the prompt.
     var tokens = 0
     /// The rank whose cache a team of all workers works on, and which computes the last token's logits of a prompt.

@@ -48,6 +48,10 @@ public enum RankMain {
             guard blueprint.groups.indices.contains(rank) else {
                 throw EngineError(.request, "rank \(rank) of \(blueprint.groups.count)")
             }
+            // Dispatch would wait without an end for threads that cannot be started.
+            do { try ProcessLimits.require(threads: 1 + blueprint.groups[rank].cpus.count, for: "rank \(rank)") } catch {
+                throw EngineError(.system, "\(error)")
+            }
             guardLife(rank, watch)
             // In the order in which the engine has laid it out.
             let state = RunState(waitLimit: blueprint.waitLimit, in: try RunMemory(file).lines(RunState.lines))

@@ -8,7 +8,11 @@ final class Workforce {
     private var processes: RankProcesses?
 
     /// Threads of this process.
-    init(threads station: Station, _ plan: Station.Plan) {
+    /// - Throws: `EngineError` (system) where the system does not let all of them run.
+    init(threads station: Station, _ plan: Station.Plan) throws(EngineError) {
+        do {
+            try ProcessLimits.require(threads: plan.placement.ranks.reduce(2) { $0 + $1.cpus.count }, for: "the ranks' workers")
+        } catch { throw EngineError(.system, "\(error); fewer ranks or threads take less (--ranks, -t)") }
         self.station = station
         processes = nil
         groups = plan.placement.ranks.enumerated().map { index, rank in

@@ -28,12 +28,14 @@ package final class Ranks: @unchecked Sendable {
     /// Token ids of the sequence: the prompt's, and those decoded since.
     package private(set) var sequence: [Int32] = []
     package var length: Int { sequence.count }
+    /// The run at hand looks for values that are no numbers (see `Ranks+Finite`).
+    var isLocating = false
     /// Earlier sequences' keys and values.
     let prompts: PromptStore
     /// Who computed the last token.
     private var finished: Rank?
 
-    private var station: Station { workforce.station }
+    var station: Station { workforce.station }
     private var decoder: Rank { station.decoder(holder) }
     /// Positions whose rows are up to date in the image of a device's cache.
     private var imaged = 0
@@ -107,7 +109,7 @@ package final class Ranks: @unchecked Sendable {
             let station = try Station(
                 plan, model: model, weights: copies, memory: memory, here: placement.ranks.indices, needs: needs,
                 devices: devices, detour: detour)
-            workforce = Workforce(threads: station, plan)
+            workforce = try Workforce(threads: station, plan)
         case .process:
             let shared: SharedMemory
             let bytes = WeightCopies.bytes(of: model.weights, plan.memory, placement)
@@ -128,7 +130,7 @@ package final class Ranks: @unchecked Sendable {
         self.contextLength = contextLength
         self.link = link
         self.planner = planner
-        prompts = PromptStore(limit: configuration.promptMemory)
+        prompts = PromptStore(limit: configuration.promptMemory ?? MemoryPlan.usualPromptMemory)
         sequence.reserveCapacity(contextLength)
         // Devices have theirs already.
         packsWeights = onDevices.isEmpty || onDevices.contains(.cpu)
@@ -237,6 +239,8 @@ package final class Ranks: @unchecked Sendable {
             accounting: Accounting(
                 work: chunks.indices.map { index in active.first { $0.index == index }?.record.work ?? none }),
             bytesHandedOver: station.connections.bytesSent - handedOver)
+        if isLocating { return run }
+        if allLogits == nil { try refuseNonFinite(logits) }
         if strategy == .runahead { learn(partition, run) }
         return run
     }
@@ -256,6 +260,7 @@ package final class Ranks: @unchecked Sendable {
         var order = Order(strategy == .sequential && station.together != nil ? .together : .prefill)
         order.strategy = strategy
         order.allLogits = allLogits != nil
+        order.locates = isLocating
         order.tokens = tokens.count
         order.rank = last.index
         let book = station.book
@@ -314,7 +319,7 @@ package final class Ranks: @unchecked Sendable {
         finished = nil
     }
 
-    private func forget() throws(EngineError) {
+    func forget() throws(EngineError) {
         sequence.removeAll(keepingCapacity: true)
         imaged = 0
         station.decoder.caches.hold([Int](repeating: 0, count: ranks.count), of: 0)
@@ -355,6 +360,7 @@ package final class Ranks: @unchecked Sendable {
         try ended()
         sequence.append(id)
         finished = nil
+        try refuseNonFinite(logits)
     }
 
     /// Workers that decode: one of each CPU, no more than the machine has time for.

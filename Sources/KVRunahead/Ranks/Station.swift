@@ -157,6 +157,7 @@ final class Station: @unchecked Sendable {
         var job = Job()
         job.positions = positions
         job.keys = order.strategy.gathers ? order.tokens : positions.upperBound
+        job.locates = order.locates
         job.isDense = order.strategy == .tsp
         job.tokens = book.tokens + positions.lowerBound
         job.logits =

@@ -21,8 +21,8 @@ public struct SamplingOptions: Sendable, Equatable {
     public var frequencyPenalty = 0.0
     /// How many tokens count as recent.
     public var repeatLast = 64
-    /// The same seed gives the same tokens.
-    public var seed: UInt64 = 0
+    /// The same seed gives the same tokens; nil: another one for each answer, which its summary tells.
+    public var seed: UInt64?
 
     public init() {}
 
@@ -68,7 +68,7 @@ package struct Sampler {
     /// - Parameter history: the prompt's tokens, which count as recent.
     package init(_ options: SamplingOptions, history: [Int32] = []) {
         self.options = options
-        random = SplitMix64(seed: options.seed)
+        random = SplitMix64(seed: options.seed ?? .random(in: 0 ... .max))
         recent = Array(history.suffix(options.repeatLast))
     }
 

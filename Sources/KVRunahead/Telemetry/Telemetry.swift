@@ -90,7 +90,7 @@ struct Telemetry: Sendable {
         switch error.code {
         case .cancelled: logger.info("request cancelled", metadata: metadata)
         case .request, .context: logger.info("request refused", metadata: metadata)
-        case .model, .memory, .system, .rank, .verification, .device: logger.error("request failed", metadata: metadata)
+        case .model, .memory, .system, .rank, .numbers, .verification, .device: logger.error("request failed", metadata: metadata)
         }
     }
 }
