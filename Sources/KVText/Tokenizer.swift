@@ -263,7 +263,7 @@ package final class Tokenizer: Sendable {
 
     /// Whether a token is a signal to the model and no text.
     package func isSpecial(_ id: Int32) -> Bool {
-        if let pipeline = vocabulary.pipeline { return pipeline.added.tokens[id]?.isSpecial ?? false }
+        if let pipeline = vocabulary.pipeline { return pipeline.added.hidden.contains(id) }
         return id >= 0 && Int(id) < vocabulary.count && vocabulary.types[Int(id)].isSpecial
     }
 

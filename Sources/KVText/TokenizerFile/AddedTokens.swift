@@ -20,6 +20,9 @@ struct AddedTokens: Sendable {
     let tokens: [Int32: Token]
     let raw: SpecialTokens
     let normalized: SpecialTokens
+    /// Tokens that are left out of text: the library looks whether a special token is written as this one is in
+    /// normalised text, so that one which normalisation changes is shown.
+    let hidden: Set<Int32>
     /// Whether a token is found in normalised text only where control tokens are asked for.
     let guardsNormalized: Bool
 
@@ -35,6 +38,8 @@ struct AddedTokens: Sendable {
         normalized = try SpecialTokens(
             all.filter(\.isNormalized).map { (written[$0.id, default: $0.content][...], $0.id, $0.isSpecial) },
             field: "added_tokens")
+        let special = Set(list.filter(\.isSpecial).map(\.content))
+        hidden = Set(all.filter { special.contains(written[$0.id, default: $0.content]) }.map(\.id))
         guardsNormalized = all.contains { $0.isNormalized && $0.isSpecial }
     }
 

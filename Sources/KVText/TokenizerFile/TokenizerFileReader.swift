@@ -186,10 +186,12 @@ struct TokenizerFileReader {
             ids[text] = id
             try add(token, id, text)
         }
+        // Once for all of them: a bound that grows with what it admits is none.
+        let limit = 2 * (texts.count + settings.added.count) + Self.gapLimit
         for (id, token) in settings.added {
             guard let text = try token.bytes("content"), !text.isEmpty, ids[text] == nil else { continue }
             let known = table.id(of: text)
-            guard known >= 0 || id >= 0 && id < 2 * (texts.count + settings.added.count) + Self.gapLimit else {
+            guard known >= 0 || id >= 0 && id < limit else {
                 throw token.malformed("content", String(decoding: text, as: UTF8.self), "an id from 0, with few gaps before it")
             }
             ids[text] = known >= 0 ? known : Int32(truncatingIfNeeded: id)
@@ -217,6 +219,7 @@ struct TokenizerFileReader {
     private func normalised(_ normalizers: [Normalizer]) throws(TokenizerError) -> [Int32: [UInt8]] {
         var written: [Int32: [UInt8]] = [:]
         guard !normalizers.isEmpty else { return written }
+        var owners: [[UInt8]: Int32] = [:]
         let state = try MatchState()
         for token in added where token.isNormalized {
             var text = token.content
@@ -225,6 +228,12 @@ struct TokenizerFileReader {
             guard !text.isEmpty else {
                 throw file.unsupported(
                     "added_tokens", "\(String(decoding: token.content, as: UTF8.self)), of which normalisation leaves nothing")
+            }
+            // Of several the library takes now one, now another.
+            guard owners.updateValue(token.id, forKey: text) ?? token.id == token.id else {
+                throw file.unsupported(
+                    "added_tokens",
+                    "\(String(decoding: token.content, as: UTF8.self)), which normalisation makes the same as another")
             }
             if text != token.content { written[token.id] = text }
         }

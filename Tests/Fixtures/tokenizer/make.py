@@ -323,6 +323,7 @@ def systematic(made):
     posts += [{"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1], "trim_offsets": True, "add_prefix_space": False}]
     posts += [{"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1]}]
     posts += [{"type": "Sequence", "processors": [level(True), template(["<s>"], ["</s>"])]}]
+    posts += [{"type": "Sequence", "processors": [template(["<s>"], ["</s>"]), level(True)]}]
     for post in posts:
         yield "level", tokenizer(made["level"], [], [level()], post=post, decoder=[level(True)])
 
@@ -359,8 +360,8 @@ def judged(file, model, texts):
     written = [token["content"] for token in file["added_tokens"] if token["normalized"]]
     if library.normalizer:
         changed = [attempt(lambda: library.normalizer.normalize_str(content)) for content in written]
-        # Of two tokens that are one in normalised text the library takes any; a special one that is changed it shows.
-        if len(set(changed)) < len(changed) or changed != written and any(t["normalized"] and t["special"] for t in file["added_tokens"]):
+        # Of two tokens that are one in normalised text the library takes any.
+        if len(set(changed)) < len(changed):
             return None
         if "" in changed:
             return None
