@@ -63,6 +63,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
+            exclude: ["Documentation"],
             swiftSettings: settings),
         // Tests.
         .target(name: "CMallocCount", path: "Tests/CMallocCount"),

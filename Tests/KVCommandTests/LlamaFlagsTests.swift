@@ -39,10 +39,10 @@ final class LlamaFlagsTests: XCTestCase {
     }
 
     func testDocumentIsUpToDate() throws {
-        let path = Fixtures.repository.appendingPathComponent("Documentation/llama-flags.md")
+        let path = Fixtures.repository.appendingPathComponent("Sources/kvcpu/Documentation/llama-flags.md")
         XCTAssertEqual(
             try String(contentsOf: path, encoding: .utf8), LlamaFlag.document,
-            "kvcpu formats --flags > Documentation/llama-flags.md")
+            "kvcpu formats --flags > Sources/kvcpu/Documentation/llama-flags.md")
     }
 
     private func parsed(_ arguments: String...) throws -> [String] { try CommandArguments(arguments).parsed }

@@ -79,7 +79,7 @@ extension LlamaFlag {
         }
     }
 
-    /// The table of all flags, as it stands in Documentation/llama-flags.md.
+    /// The table of all flags, as it stands in Sources/kvcpu/Documentation/llama-flags.md.
     static var document: String {
         var text = """
             # llama.cpp's flags in kvcpu
