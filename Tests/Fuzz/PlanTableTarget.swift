@@ -22,6 +22,7 @@ struct PlanTableTarget: FuzzTarget {
             guard let store = ranks.planner.store, let key = ranks.planner.key else { throw Fault("the planner has no store") }
             var costs = LayerCosts(layers: 2, project: 1e-6, rest: 3e-6, pair: 1e-9, rowBytes: 64)
             costs.closing = 1e-6
+            costs.link = LinkCosts(latency: 1e-6, copy: 1e-10, wire: 1e-10, lead: 2)
             try store.update(key) { table in
                 table.costs = costs
                 table.isCalibrated = true

@@ -70,6 +70,27 @@ final class PlanStoreTests: XCTestCase {
         }
     }
 
+    /// A simulation takes a step for every layer: a table cannot make it take hours, nor more memory than there is.
+    func testCostsOfNoModel() throws {
+        let store = PlanStore(folder: folder)
+        let key = Self.key()
+        var costs = PipelineTests.costs()
+        costs.link.lead = 2
+        try store.update(key) { $0.costs = costs }
+        let good = try String(contentsOfFile: store.path(key), encoding: .utf8)
+        for (field, values) in [
+            ("layers", ["0", "-1", "100001", "4611686018427387904", "9223372036854775807"]),
+            ("lead", ["-1", "1025", "4611686018427387904", "9223372036854775807"]),
+        ] {
+            for value in values {
+                let text = good.replacing(try Regex("\"\(field)\" : [0-9]+"), with: "\"\(field)\" : \(value)")
+                XCTAssertNotEqual(text, good)
+                try text.write(toFile: store.path(key), atomically: true, encoding: .utf8)
+                XCTAssertThrowsError(try store.load(key), "\(field) \(value)") { XCTAssertTrue($0 is PlanError, "\($0)") }
+            }
+        }
+    }
+
     /// A table of another machine in the same folder is named, and stays.
     func testForeignNeighbour() throws {
         let store = PlanStore(folder: folder)

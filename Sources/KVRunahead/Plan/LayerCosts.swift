@@ -42,15 +42,18 @@ package struct LayerCosts: Sendable, Equatable, Codable {
     /// Without pipeline, overhead and link: what the closed form balances.
     package var model: CostModel { CostModel(perToken: project + rest, perPair: pair, triangle: triangle) }
 
-    /// Layers that can be simulated.
-    package static let mostLayers = 1 << 20
+    /// Layers that can be simulated: a step each.
+    package static let mostLayers = 100_000
+    /// Layers that a sender may be ahead: a time of every rank is kept for each.
+    private static let mostLead = 1024
 
-    /// Costs that can be planned with: finite, none below 0, and work that grows with the chunk.
+    /// Costs that can be planned with: finite, none below 0, of as many layers as models have, and work that grows with the chunk.
     package var isSensible: Bool {
         let all = [
             overhead.before, overhead.after, project, projectLast, rest, pair, triangle, closing, rowBytes, link.latency, link.copy,
             link.wire,
         ]
+        guard (0...Self.mostLead).contains(link.lead ?? 0) else { return false }
         // Years a token, or a terabyte a row, are a damaged file's.
         return (1...Self.mostLayers).contains(layers) && all.allSatisfy { $0 >= 0 && $0 <= 1e12 }
             && (1e-18...).contains(project + rest)

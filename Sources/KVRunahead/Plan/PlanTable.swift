@@ -127,7 +127,7 @@ package struct PlanTable: Sendable, Equatable, Codable {
         if let shape, shape.ranks < 1 || shape.threadsPerRank < 1 || shape.ranks > 1024 || shape.threadsPerRank > 1024 {
             return "\(shape.ranks) ranks of \(shape.threadsPerRank) threads are no shape"
         }
-        if let costs, !costs.isSensible { return "the costs are not 0 or more" }
+        if let costs, !costs.isSensible { return "the costs are none: of \(costs.layers) layers, or not 0 or more" }
         return nil
     }
 
