@@ -102,6 +102,43 @@ final class ChatTests: XCTestCase {
         XCTAssertEqual(try chat.end(), 0)
     }
 
+    /// Once it is loaded, a model's file may shrink: answers are the same.
+    func testModelFileTruncatedBetweenAnswers() throws {
+        let folder = try Folder()
+        let chat = try chat(folder, "-n", "40")
+        try chat.wait(for: "> ")
+        func answer() throws -> String {
+            try takesCommands(chat, "same")
+            chat.type("abc\n")
+            try takesCommands(chat, "answered")
+            chat.type("/history\n")
+            try chat.wait(for: "assistant: ")
+            chat.type("/clear\n")
+            return try chat.wait(for: "forgotten")
+        }
+        let expected = try answer()
+        XCTAssertGreaterThan(expected.utf8.count, 40)
+        XCTAssertEqual(truncate(folder.path + "/endless.gguf", 0), 0)
+        XCTAssertEqual(try answer(), expected)
+        chat.type("/exit\n")
+        XCTAssertEqual(try chat.end(), 0)
+    }
+
+    /// In the middle of an answer too.
+    func testModelFileTruncatedInTheMiddle() throws {
+        let folder = try Folder()
+        let chat = try chat(folder)
+        try chat.wait(for: "> ")
+        chat.type("abc\n")
+        try chat.wait(bytes: 500)
+        XCTAssertEqual(truncate(folder.path + "/endless.gguf", 0), 0)
+        try chat.wait(bytes: 2000)
+        chat.type("\u{3}")
+        try takesCommands(chat, "on")
+        chat.type("/exit\n")
+        XCTAssertEqual(try chat.end(), 0)
+    }
+
     /// Failures of the template and of the context are said; a later message is answered.
     func testErrorsDoNotEndIt() throws {
         let model = try Command.model("llama-gqa")

@@ -18,6 +18,7 @@ final class OutputCommandTests: XCTestCase {
         let run = ["-m", model, "-p", "abc", "-n", "2", "--temp", "0", "--stats", "none"]
         return [
             Output(name: "--timeline", arguments: { run + ["--timeline", $0] }, beginning: "{"),
+            Output(name: "--prompt-cache", arguments: { run + ["--prompt-cache", $0] }, isPrivate: true, beginning: "KVCPUPRM"),
             Output(name: "dump", arguments: { ["dump", "-m", model, "--tokens", "1,2", "-o", $0] }, beginning: ""),
             Output(
                 name: "inspect", arguments: { ["inspect", "-m", model, "--tensor", "output_norm.weight", "-o", $0] }, beginning: ""),
@@ -38,6 +39,8 @@ final class OutputCommandTests: XCTestCase {
             let target = try folder.write("target", Data("old".utf8))
             XCTAssertEqual(chmod(target, 0o640), 0)
             XCTAssertEqual(symlink("target", folder.path + "/link"), 0)
+            // A prompt cache is read first.
+            if output.name == "--prompt-cache" { XCTAssertEqual(truncate(target, 0), 0) }
             try write(output, folder.path + "/link")
             XCTAssertEqual(try FileManager.default.destinationOfSymbolicLink(atPath: folder.path + "/link"), "target", output.name)
             let data = try Data(contentsOf: URL(fileURLWithPath: target))
