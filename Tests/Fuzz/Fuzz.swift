@@ -78,8 +78,8 @@ struct Fuzz: ParsableCommand {
         if let kvcpu { arguments += ["--kvcpu", kvcpu] }
         let start = Date()
         var supervisor = FuzzSupervisor(
-            target: name, program: "/proc/self/exe", arguments: arguments, folder: folder, seeds: seed..<seed + count)
-        try supervisor.run(jobs: jobs)
+            target: name, program: "/proc/self/exe", arguments: arguments, folder: folder, seeds: seed..<seed + count, jobs: jobs)
+        try supervisor.run()
         print("\(name): \(count) inputs in \(Int(Date().timeIntervalSince(start))) s")
         fflush(nil)
         return supervisor.report

@@ -12,7 +12,7 @@ struct FuzzSupervisor {
     private var waiting: [Range<UInt64>]
 
     /// Inputs of one worker: what one leaves behind in its process cannot pile up.
-    private static let share: UInt64 = 500
+    private static let mostOfOne: UInt64 = 500
 
     private struct Worker {
         let child: ChildProgram
@@ -26,18 +26,23 @@ struct FuzzSupervisor {
         var verdict: String?
     }
 
-    init(target: String, program: String, arguments: [String], folder: String, seeds: Range<UInt64>) {
+    private let jobs: Int
+
+    /// - Parameter jobs: workers at once.
+    init(target: String, program: String, arguments: [String], folder: String, seeds: Range<UInt64>, jobs: Int) {
         self.target = target
         self.program = program
         self.arguments = arguments
         self.folder = folder
         report = FuzzReport(target: target)
-        waiting = stride(from: seeds.lowerBound, to: seeds.upperBound, by: Int(Self.share)).map {
-            $0..<min(seeds.upperBound, $0 + Self.share)
+        self.jobs = jobs
+        let share = max(1, min(Self.mostOfOne, (UInt64(seeds.count) + UInt64(jobs) - 1) / UInt64(jobs)))
+        waiting = stride(from: seeds.lowerBound, to: seeds.upperBound, by: Int(share)).map {
+            $0..<min(seeds.upperBound, $0 + share)
         }
     }
 
-    mutating func run(jobs: Int) throws {
+    mutating func run() throws {
         var workers: [Worker] = []
         while !workers.isEmpty || !waiting.isEmpty {
             while workers.count < jobs, !waiting.isEmpty { workers.append(try start(waiting.removeFirst(), number: workers.count)) }

@@ -50,8 +50,9 @@ struct FuzzWorker {
         return outcome
     }
 
+    /// Ends the process where nobody reads on: the supervisor is gone.
     private static func write(_ line: String) {
-        FileHandle.standardOutput.write(Data((line + "\n").utf8))
+        do { try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8)) } catch { exit(1) }
     }
 
     // MARK: Memory
