@@ -141,35 +141,6 @@ final class FaultTests: XCTestCase {
         XCTAssertTrue(try RunBits(team, Self.tokens, steps: 2) == expected)
     }
 
-    /// New ranks would read another file than the engine: refused, until the file is back.
-    func testModelReplacedMeanwhile() throws {
-        let folder = NSTemporaryDirectory() + "kvcpu-replaced-\(UUID().uuidString)"
-        let files = FileManager.default
-        try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        defer { try? files.removeItem(atPath: folder) }
-        let path = folder + "/model.gguf"
-        try files.copyItem(atPath: try TestModels.fixture("llama-gqa"), toPath: path)
-        let model = try TestModels.model(path, .int8)
-        let team = try TestModels.ranks(model, ProcessTests.configuration(.file(path), ranks: 2), context: 64)
-        defer { team.shutdown() }
-        let expected = try RunBits(team, [1, 2, 3], steps: 2)
-        try files.moveItem(atPath: path, toPath: folder + "/away")
-        try files.copyItem(atPath: folder + "/away", toPath: path)
-        // Those there are go on.
-        XCTAssertTrue(try RunBits(team, [1, 2, 3], steps: 2) == expected)
-        kill(team.processIDs[0], SIGKILL)
-        _ = try? team.prefill([1, 2, 3])
-        for _ in 0..<2 {
-            XCTAssertThrowsError(try team.prefill([1, 2, 3])) { error in
-                XCTAssertEqual((error as? EngineError)?.code, .model, "\(error)")
-                XCTAssertTrue("\(error)".contains("the file has changed"), "\(error)")
-            }
-        }
-        try files.removeItem(atPath: path)
-        try files.moveItem(atPath: folder + "/away", toPath: path)
-        XCTAssertTrue(try RunBits(team, [1, 2, 3], steps: 2) == expected)
-    }
-
     /// A wait of a process that passes its deadline names rank and layer; the processes stay.
     func testFailingLinkBetweenProcesses() throws {
         let team = try ranks(2) {
