@@ -39,7 +39,7 @@ final class ChatSignals: Sendable {
         }
     }
 
-    deinit { Signals.handle(nil) }
+    deinit { Interruption.endAtOnce() }
 
     /// - Returns: whether the chat is to be left at once.
     private func come(_ signal: Int32) -> Bool {

@@ -22,7 +22,10 @@ final class Interruption: Sendable {
         }
     }
 
-    deinit { Signals.handle(nil) }
+    deinit { Self.endAtOnce() }
+
+    /// From here on the first signal ends the process: nothing is under way that has to end in order, as while a model loads.
+    static func endAtOnce() { Signals.handle { _exit(128 + $0) } }
 
     /// The signal that came first.
     var signal: Int32? { first.withLock { $0 } }

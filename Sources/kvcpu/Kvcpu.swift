@@ -22,7 +22,7 @@ struct Kvcpu: AsyncParsableCommand {
         defaultSubcommand: Run.self)
 }
 
-/// The entry: exit codes are 0, 1 (the run failed), 2 (the request is wrong), 130 (interrupted).
+/// The entry: exit codes are 0, 1 (the run failed), 2 (the request is wrong), 130, 143 and 129 (ended by Ctrl-C, SIGTERM, SIGHUP).
 @main
 enum Main {
     static func main() async {
@@ -32,6 +32,7 @@ enum Main {
         RankMain.runIfAsked()
         // A closed pipe is an error of write, not the end of the process without a word.
         signal(SIGPIPE, SIG_IGN)
+        Interruption.endAtOnce()
         do {
             // Before Swift's own threads are needed: for one that cannot be started they wait without an end.
             do {

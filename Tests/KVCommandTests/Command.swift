@@ -15,11 +15,11 @@ struct Command {
 
     /// - Parameters:
     ///   - input: standard input; nil: none.
-    ///   - interrupt: seconds after which Ctrl-C is sent.
+    ///   - isInterrupted: whether Ctrl-C is sent once something is on standard output.
     ///   - environment: variables added to the tests' own.
     ///   - shell: how a shell starts it, with `"$@"` for the command; nil: without one.
     init(
-        _ arguments: [String], input: Data? = nil, interrupt: Double? = nil, environment: [String: String] = [:],
+        _ arguments: [String], input: Data? = nil, isInterrupted: Bool = false, environment: [String: String] = [:],
         shell: String? = nil
     ) throws {
         let process = Process()
@@ -39,9 +39,6 @@ struct Command {
             standardInput.fileHandleForWriting.write(input)
             try standardInput.fileHandleForWriting.close()
         }
-        if let interrupt {
-            DispatchQueue.global().asyncAfter(deadline: .now() + interrupt) { process.interrupt() }
-        }
         // A command that hangs is killed, so that the test fails instead of hanging too.
         let watchdog = DispatchWorkItem { kill(process.processIdentifier, SIGKILL) }
         DispatchQueue.global().asyncAfter(deadline: .now() + 240, execute: watchdog)
@@ -49,7 +46,12 @@ struct Command {
         nonisolated(unsafe) var collected = Data()
         let group = DispatchGroup()
         errorData.async(group: group) { collected = err.fileHandleForReading.readDataToEndOfFile() }
-        output = String(decoding: out.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        var begun = Data()
+        if isInterrupted {
+            begun = out.fileHandleForReading.availableData
+            process.interrupt()
+        }
+        output = String(decoding: begun + out.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         group.wait()
         process.waitUntilExit()
         watchdog.cancel()

@@ -125,9 +125,30 @@ final class CommandTests: XCTestCase {
     func testInterrupt() throws {
         let model = try Command.standardModel()
         let command = try Command(
-            ["-m", model, "-p", "Once upon a time", "-n", "7000", "--ignore-eos", "-c", "8000"], interrupt: 4)
+            ["-m", model, "-p", "Once upon a time", "-n", "7000", "--ignore-eos", "-c", "8000"], isInterrupted: true)
         XCTAssertEqual(command.status, 130, command.error)
         XCTAssertTrue(command.error.contains("interrupted after"), command.error)
+    }
+
+    /// Before there is anything to end in order, as while the prompt is read or the model loads, a signal ends the program at once.
+    func testSignalsBeforeTheWork() throws {
+        let model = try Command.model("llama-gqa")
+        for (signal, status) in [(SIGINT, 130), (SIGTERM, 143), (SIGHUP, 129)] as [(Int32, Int32)] {
+            let process = Process()
+            let (input, errors) = (Pipe(), Pipe())
+            process.executableURL = Command.executable
+            process.arguments = ["-m", model, "-f", "-", "-b", "512"]
+            (process.standardInput, process.standardOutput, process.standardError) = (input, FileHandle.nullDevice, errors)
+            try process.run()
+            // The notice of -b, or what stands before it.
+            XCTAssertFalse(errors.fileHandleForReading.availableData.isEmpty)
+            kill(process.processIdentifier, signal)
+            _ = errors.fileHandleForReading.readDataToEndOfFile()
+            process.waitUntilExit()
+            XCTAssertEqual(process.terminationReason, .exit)
+            XCTAssertEqual(process.terminationStatus, status)
+            try input.fileHandleForWriting.close()
+        }
     }
 
     func testBench() throws {

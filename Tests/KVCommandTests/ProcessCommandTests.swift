@@ -5,7 +5,7 @@ import XCTest
 /// `--rank-mode process` as a user meets it.
 final class ProcessCommandTests: XCTestCase {
     /// A kvcpu that works for minutes with its ranks as processes, and what they are.
-    private func worker() throws -> (process: Process, ranks: [pid_t]) {
+    private func worker(_ errors: Pipe? = nil) throws -> (process: Process, ranks: [pid_t]) {
         let process = Process()
         process.executableURL = Command.executable
         process.arguments = [
@@ -13,7 +13,7 @@ final class ProcessCommandTests: XCTestCase {
             "100000", "--ranks", "2", "-t", "1", "--rank-mode", "process", "--plans", "none",
         ]
         process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
+        process.standardError = errors ?? FileHandle.nullDevice
         try process.run()
         for _ in 0..<3000 {
             let ranks = Self.children(of: process.processIdentifier)
@@ -68,22 +68,8 @@ final class ProcessCommandTests: XCTestCase {
 
     /// A rank that is killed ends the command with one line that names it; no rank stays.
     func testAKilledRankIsNamed() throws {
-        let process = Process()
-        process.executableURL = Command.executable
-        process.arguments = [
-            "bench", "--synthetic", "llama3-8b,layers=24,width=256,heads=4,kv=2,ffn=512,vocab=333", "-p", "2048", "-n", "0", "-r",
-            "100000", "--ranks", "2", "-t", "1", "--rank-mode", "process", "--plans", "none",
-        ]
         let errors = Pipe()
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = errors
-        try process.run()
-        var ranks: [pid_t] = []
-        while ranks.count < 2, process.isRunning {
-            ranks = Self.children(of: process.processIdentifier)
-            usleep(10_000)
-        }
-        usleep(300_000)
+        let (process, ranks) = try worker(errors)
         kill(ranks[1], SIGKILL)
         let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
@@ -122,7 +108,7 @@ final class ProcessCommandTests: XCTestCase {
         let model = try Command.standardModel()
         let command = try Command(
             ["-m", model, "-p", "Once", "--ignore-eos", "-c", "8000", "--ranks", "2", "--rank-mode", "process"],
-            interrupt: 3)
+            isInterrupted: true)
         XCTAssertEqual(command.status, 130, command.error)
         XCTAssertTrue(command.error.contains("interrupted"), command.error)
     }
