@@ -28,6 +28,10 @@ struct Chat: AsyncParsableCommand {
     @Flag(help: "At a terminal, too, the answers' control characters are written as they are")
     var raw = false
 
+    func validate() throws {
+        if predict < -1 { throw ValidationError("--n-predict is \(predict); it must be -1 or more") }
+    }
+
     func run() async throws {
         try Terminal.checkOutput()
         try cache.check()

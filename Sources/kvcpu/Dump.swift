@@ -35,9 +35,21 @@ struct Dump: AsyncParsableCommand {
         // Before the work, so that a wrong path is known before it.
         let file = try OutputFile(output)
         // As many positions as it takes: some models' rotary factors depend on how many there are.
-        if let given, configuration.contextLength == 0 { configuration.contextLength = max(1, given.count + greedy) }
+        if let given, configuration.contextLength == 0 {
+            configuration.contextLength = max(1, given.count)
+            if greedy > 0 {
+                let trained = try Opening(configuration).model.geometry.contextLength
+                configuration.contextLength = max(1, given.count + min(greedy, max(0, trained - given.count)))
+            }
+        }
         let engine = try await Session.open(configuration, progress: true, verbose: false, log: self.engine.log)
         let ids = if let given { given } else { try engine.tokenize(try prompt.text(), parseSpecial: true) }
+        let needed = ids.count + max(0, greedy - 1)
+        let context = engine.information.contextLength
+        guard needed <= context else {
+            throw Failure.usage(
+                "\(ids.count) tokens and --greedy \(greedy) need \(needed) positions; the context has \(context) (-c)")
+        }
         try await engine.withRanks { [greedy] ranks, _ in
             try Self.write(ranks, ids, greedy: greedy, to: file)
         }

@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Foundation
+import KVModel
 public import KVRunahead
 
 /// The model file; without `-m` the default model, where `make model` puts it.
@@ -133,6 +134,7 @@ struct ComputingOptions: ParsableArguments {
 
     /// - Throws: `EngineError` naming what cannot be read.
     func apply(to configuration: inout Configuration) throws(EngineError) {
+        try Configuration.check(isa: isa)
         configuration.link = link
         configuration.activations = activations
         configuration.instructionSet = isa
@@ -206,6 +208,12 @@ struct CacheTypeOptions: ParsableArguments {
 }
 
 extension Configuration {
+    /// - Throws: `EngineError` (request) naming the instruction sets there are, where the one asked for is none of them.
+    static func check(isa: String?) throws(EngineError) {
+        guard let isa else { return }
+        do { _ = try Kernels.choose(named: isa) } catch { throw EngineError(.request, "--isa: \(error)") }
+    }
+
     /// Says so where links are to be slow and there are none.
     func noteThrottle() {
         if throttle != nil, ranks == 1 { Terminal.note("--throttle has no effect: there is one rank, and no link") }

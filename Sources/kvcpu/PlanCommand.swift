@@ -87,6 +87,7 @@ struct PlanCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try Configuration.check(isa: isa)
         try checkOutputs()
         if simulate {
             try await PlanSimulation(self).run()
@@ -104,7 +105,7 @@ struct PlanCommand: AsyncParsableCommand {
         let tables = simulate || check || plans.isOff ? nil : plans.folder ?? PlanStore.defaultFolder
         for folder in [svg, tables].compactMap(\.self) {
             do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
-                throw Failure.run("\(folder): the folder cannot be made: \((error as NSError).localizedDescription)")
+                throw Failure.run("\(folder): the folder cannot be made: \(systemReason(error))")
             }
             try OutputFile.check(folder + "/partitions.svg")
         }

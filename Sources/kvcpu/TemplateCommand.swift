@@ -23,6 +23,12 @@ struct TemplateOptions: ParsableArguments {
         if chatTemplate != nil, chatTemplateFile != nil {
             throw ValidationError("give --chat-template or --chat-template-file, not both")
         }
+        if let chatTemplateKwargs {
+            var input = try TemplateInput([])
+            do { try input.setVariables(json: chatTemplateKwargs) } catch {
+                throw ValidationError("--chat-template-kwargs: \(error)")
+            }
+        }
     }
 
     /// The options that were given and mean nothing without a template.

@@ -58,7 +58,7 @@ final class BadInputTests: XCTestCase {
         try fails(["-m", model, "-p", "hello", "--ranks", "2", "--partition", "100,200"], 2, "sums to 300")
         try fails(["-m", model, "-p", "hello", "--ranks", "2", "--partition", "1,2,3"], 2, "3 chunks", "2 ranks")
         try fails(["-m", model, "-p", "hello", "--partition", "odd"], 2, "\"odd\"")
-        try fails(["-m", model, "-p", "hello", "--isa", "mmx"], 1, "mmx")
+        try fails(["-m", model, "-p", "hello", "--isa", "mmx"], 2, "mmx")
         try fails(["-m", model, "-p", "x", "-c", "2000000000"], 1, "needs", "has", "GiB")
         try fails(["dump", "-m", model, "--tokens", "1,2,x", "-o", "/dev/null"], 2, "1,2,x")
         try fails(["dump", "-m", model, "--tokens", "1,512", "-o", "/dev/null"], 2, "512")

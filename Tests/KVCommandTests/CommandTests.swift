@@ -151,6 +151,27 @@ final class CommandTests: XCTestCase {
         }
     }
 
+    /// What is wrong in what was typed ends with 2, and is named.
+    func testUsageErrors() throws {
+        let model = try Command.model("llama-gqa")
+        let folder = try Folder()
+        let output = folder.path + "/dump.safetensors"
+        let synthetic = ["--synthetic", "llama3-8b,layers=1,width=64,heads=2,kv=1,ffn=64,vocab=64"]
+        for (arguments, words) in [
+            (["-m", model, "-p", "a", "-n", "1", "--isa", "mmx"], "\"mmx\""),
+            (["bench"] + synthetic + ["--isa", "mmx"], "\"mmx\""),
+            (["plan"] + synthetic + ["--isa", "mmx"], "\"mmx\""), (["inspect"] + synthetic + ["--isa", "mmx"], "\"mmx\""),
+            (["-m", model, "-p", "a", "--chat", "--chat-template-kwargs", "x"], "--chat-template-kwargs"),
+            (["chat", "-m", model, "-n", "-2"], "--n-predict is -2"),
+            (["dump", "-m", model, "-o", output, "--tokens", "1,2", "--greedy", "99999"], "the context has 512"),
+            (["dump", "-m", model, "-o", output, "-p", "a", "--greedy", "99999"], "the context has 512"),
+        ] {
+            let command = try Command(arguments)
+            XCTAssertEqual(command.status, 2, command.error)
+            XCTAssertTrue(command.error.contains(words), command.error)
+        }
+    }
+
     func testBench() throws {
         let model = try Command.model("q-llama-q8_0")
         let command = try Command([
