@@ -120,9 +120,9 @@ final class EngineTests: XCTestCase {
     }
 
     func testMemoryPlanRefusesBeforeLoading() throws {
-        for context in [1_000_000_000, 1 << 60] {
+        for (context, code) in [(1_000_000_000, EngineError.Code.memory), (1 << 60, .request)] {
             XCTAssertThrowsError(try engine(context: context)) { error in
-                XCTAssertEqual((error as? EngineError)?.code, .memory, "\(error)")
+                XCTAssertEqual((error as? EngineError)?.code, code, "\(error)")
             }
         }
     }
