@@ -54,8 +54,17 @@ final class ChatTests: XCTestCase {
     func testPromptCacheIsKeptOnEveryWayOut() throws {
         let folder = try Folder()
         let kept = folder.path + "/kept"
-        let ways: [(String, Int32, (PseudoTerminal) -> Void)] = [
-            ("/exit", 0, { $0.type("/exit\n") }), ("Ctrl-D", 0, { $0.type("\u{4}") }), ("Ctrl-C", 130, { $0.type("\u{3}") }),
+        let ways: [(String, Int32, (PseudoTerminal) throws -> Void)] = [
+            ("/exit", 0, { $0.type("/exit\n") }), ("Ctrl-C", 130, { $0.type("\u{3}") }),
+            (
+                "Ctrl-D", 0,
+                {
+                    // Before the line is edited Ctrl-D would be the terminal's; Ctrl-P's answer shows that it is edited.
+                    $0.type("\u{10}")
+                    try $0.wait(for: "/system answered")
+                    $0.type("\u{15}\u{4}")
+                }
+            ),
             ("SIGTERM", 143, { kill($0.process, SIGTERM) }), ("SIGHUP", 129, { kill($0.process, SIGHUP) }),
         ]
         for (name, status, leave) in ways {
@@ -64,7 +73,7 @@ final class ChatTests: XCTestCase {
             try chat.wait(for: "> ")
             chat.type("abc\n")
             try takesCommands(chat, "answered")
-            leave(chat)
+            try leave(chat)
             XCTAssertEqual(try chat.end(), status, name)
             let mode = try FileManager.default.attributesOfItem(atPath: kept)[.posixPermissions] as? Int
             XCTAssertEqual(mode, 0o600, name)
@@ -113,8 +122,11 @@ final class ChatTests: XCTestCase {
             try takesCommands(chat, "answered")
             chat.type("/history\n")
             try chat.wait(for: "assistant: ")
+            // What is typed is echoed at once: nothing before the prompt.
+            let text = try chat.wait(for: "\r\n> ")
             chat.type("/clear\n")
-            return try chat.wait(for: "forgotten")
+            try chat.wait(for: "forgotten\r\n> ")
+            return text
         }
         let expected = try answer()
         XCTAssertGreaterThan(expected.utf8.count, 40)
